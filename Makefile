@@ -1,0 +1,52 @@
+# Only forwards: the CMake presets build, ctest tests.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+JOBS ?= $(shell nproc)
+# What differs from the branch point with origin/main; on main itself, what the last commit and the working tree changed.
+CHANGED = $$(base=$$(git merge-base HEAD origin/main 2>/dev/null || true); \
+  if [ -z "$$base" ] || [ "$$base" = "$$(git rev-parse HEAD)" ]; then \
+    base=$$(git rev-parse -q --verify HEAD~1 || git hash-object -t tree /dev/null); fi; \
+  git diff --name-only --diff-filter=AMR $$base -- 'src/*.cpp')
+
+.PHONY: deps build test demo run bench lint format asan tsan clean
+
+# Quiet, and without a look at the network, when nothing is missing.
+deps:
+	@missing=$$(for p in $$(grep -v '^#' packages.txt); do \
+	    dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done; \
+	  command -v kubectl >/dev/null || echo kubernetes-client); \
+	[ -z "$$missing" ] || { $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; }
+
+build: deps
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release -j $(JOBS)
+
+test: build
+	@cd build && ctest --output-on-failure
+
+demo: build
+	@test/demo/demo.sh
+
+run: build
+	build/podpass up --data-dir $${PODPASS_DATA_DIR:-$$HOME/.local/share/podpass}
+
+bench: build
+	@set -e; for bench in build/src/*/*_bench; do $$bench; done
+
+# The unit tests under a sanitizer, in a build directory of its own.
+asan tsan: deps
+	@cmake --preset $@ >/dev/null
+	@cmake --build --preset $@ -j $(JOBS)
+	@cd build-$@ && ctest --output-on-failure -LE e2e
+
+lint: build
+	@git ls-files '*.cpp' '*.h' | xargs -r clang-format --dry-run -Werror
+	@mkdir -p build/lint  # clang cannot read g++'s precompiled header: it gets the source of it
+	@sed 's#-include [^ ]*/cmake_pch.hxx#-include $(CURDIR)/cmake/pch.h#; s#-Winvalid-pch##; s#-Werror ##' build/compile_commands.json >build/lint/compile_commands.json
+	@echo $(CHANGED) | xargs -r -n 1 -P $(JOBS) clang-tidy -p build/lint --quiet --extra-arg=-Wno-unknown-warning-option
+
+format:
+	@git ls-files '*.cpp' '*.h' | xargs -r clang-format -i
+
+clean:
+	rm -rf build build-dev build-asan build-tsan build-fuzz

@@ -1,0 +1,185 @@
+#include "cli/up.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <future>
+
+#include "auth/authenticator.h"
+#include "auth/authorizer.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "controllers/controllers.h"
+#include "crypto/certificate.h"
+#include "http/http.h"
+#include "node/agent.h"
+#include "server/api_server.h"
+#include "server/local_client.h"
+#include "token/issuer.h"
+#include "token/key_ring.h"
+#include "token/verifier.h"
+
+namespace podpass::cli {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+constexpr const char* kApiAudience = "https://kubernetes.default.svc";  // what tokens say unless asked otherwise
+
+std::string kubeconfig(const std::string& url, const std::string& caPem, const crypto::IssuedCertificate& admin) {
+  return "apiVersion: v1\nkind: Config\nclusters:\n- name: podpass\n  cluster:\n    server: " + url + "\n    certificate-authority-data: " + base64Encode(caPem) +
+         "\ncontexts:\n- name: podpass\n  context:\n    cluster: podpass\n    user: admin\ncurrent-context: podpass\nusers:\n- name: admin\n  user:\n"
+         "    client-certificate-data: " +
+         base64Encode(admin.certificatePem) + "\n    client-key-data: " + base64Encode(admin.keyPem.reveal()) + "\n";
+}
+
+// Waits for SIGTERM or SIGINT. The signals are blocked in every thread before any is made.
+class StopSignal {
+ public:
+  StopSignal() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    ::signal(SIGPIPE, SIG_IGN);
+  }
+  void wait() const {
+    int number = 0;
+    sigwait(&set_, &number);
+  }
+
+ private:
+  sigset_t set_;
+};
+
+// What a start makes sure of: the default namespaces, roles and bindings.
+Result<void> bootstrap(api::Client& client, const UpOptions& options) {
+  const auto ensure = [&](json::object object) -> Result<void> {
+    const api::Kind* kind = api::findKindByName(textAt(object, {"apiVersion"}), textAt(object, {"kind"}));
+    if (kind == nullptr) return Error{Reason::Internal, "no kind " + std::string(textAt(object, {"kind"}))};
+    const std::string ns(textAt(object, {"metadata", "namespace"}));
+    Result<DocumentPtr> made = client.create(*kind, ns, std::move(object));
+    if (!made && made.error().reason != Reason::AlreadyExists) return made.error();
+    return {};
+  };
+  for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"}) {
+    json::object object{{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", json::object{{"name", name}}}};
+    if (Result<void> made = ensure(std::move(object)); !made) return made;
+  }
+  for (json::object& role : auth::bootstrapRoles())
+    if (Result<void> made = ensure(std::move(role)); !made) return made;
+  for (json::object& binding : auth::bootstrapBindings(options.anonymousIssuer))
+    if (Result<void> made = ensure(std::move(binding)); !made) return made;
+  return {};
+}
+
+std::string readyText(const fs::path& directory, const std::string& url) {
+  const std::string config = (directory / "admin.kubeconfig").string();
+  return "podpass is ready at " + url + "\n  kubeconfig: " + config + "\n  try:        kubectl --kubeconfig " + config +
+         " get serviceaccounts\n  stop:       Ctrl-C (or kill -TERM " + std::to_string(::getpid()) + ")\n";
+}
+
+}  // namespace
+
+Result<void> up(const UpOptions& options) {
+  const StopSignal stop;
+  const SystemClock clock;
+  const fs::path directory = fs::absolute(options.dataDir);
+  if (Result<void> made = makeDirectories(directory, 0700); !made) return made;
+  Result<std::unique_ptr<Store>> store = openSqliteStore((directory / "store").string());
+  if (!store) return store.error();
+  Result<crypto::Authority> authority = crypto::Authority::openOrMake(directory, "podpass-ca", clock.now());
+  if (!authority) return authority.error();
+  Result<std::shared_ptr<const token::KeyRing>> keys = token::openKeyRing(directory);
+  if (!keys) return keys.error();
+  const Snapshot<token::KeyRing> ring(*keys);
+
+  crypto::CertificateRequest serving{.commonName = "podpass", .forServer = true};
+  serving.dnsNames = {"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"};
+  serving.addresses = {"127.0.0.1", "::1"};
+  if (options.bind != "127.0.0.1" && options.bind != "::1" && options.bind != "0.0.0.0" && options.bind != "::") serving.addresses.push_back(options.bind);
+  Result<crypto::IssuedCertificate> certificate = authority->issue(serving, clock.now());
+  if (!certificate) return certificate.error();
+  if (Result<void> written = writeFileAtomically(directory / "server.key", certificate->keyPem.reveal(), 0600); !written) return written;
+  if (Result<void> written = writeFileAtomically(directory / "server.crt", certificate->certificatePem, 0644); !written) return written;
+
+  // The port may be chosen by the system, and the issuer names it: listen first, serve when everything below is made.
+  std::promise<server::ApiServer*> ready;
+  std::shared_future<server::ApiServer*> api = ready.get_future().share();
+  http::Handler handler = [api](std::shared_ptr<const http::Request> request) -> http::asio::awaitable<http::Response> {
+    return api.get()->handle(std::move(request));
+  };
+  const std::unique_ptr<http::Server> listener = http::makeServer(
+      {.bind = options.bind,
+       .port = options.port,
+       .tls = http::TlsFiles{(directory / "server.crt").string(), (directory / "server.key").string(), (directory / "ca.crt").string()},
+       .limits = {}},
+      handler);
+  if (Result<void> started = listener->start(); !started) return started;
+  const std::string host = options.bind == "0.0.0.0" || options.bind == "::" ? "127.0.0.1" : options.bind;
+  const std::string address = (host.find(':') != std::string::npos ? "[" + host + "]" : host) + ":" + std::to_string(listener->port());
+  const std::string url = "https://" + address;
+  const std::string issuerUrl = options.issuer.empty() ? url : options.issuer;
+
+  server::Registry registry(**store, clock);
+  const server::Admission admission(registry);
+  registry.setAdmission(&admission);
+  const token::BoundObjects objects = [&registry](std::string_view plural, const std::string& ns, const std::string& name) -> Result<DocumentPtr> {
+    return registry.read(*api::findKind("", "v1", plural), ns, name);
+  };
+  const token::Issuer issuer(issuerUrl, ring);
+  const token::Verifier verifier({issuerUrl}, {kApiAudience}, ring, objects, clock);
+  const auth::Authenticator authenticator(verifier);
+  const auth::Authorizer authorizer(registry);
+  server::ApiServer apiServer({.serverAddress = address,
+                               .jwksUri = url + "/openid/v1/jwks",
+                               .maxTokenLife = std::chrono::seconds(options.maxTokenSeconds),
+                               .extendTokens = options.extendTokens},
+                              registry, admission, authenticator, authorizer, issuer, verifier, ring, clock);
+  ready.set_value(&apiServer);
+
+  server::LocalClient client({.name = "system:podpass", .groups = {"system:masters"}}, registry, apiServer, authorizer);
+  if (Result<void> made = bootstrap(client, options); !made) return made;
+  controllers::Options control;
+  control.rootCaPem = authority->certificatePem();
+  control.legacyTokenSecrets = options.legacyTokenSecrets == "auto";
+  control.signLegacy = [&issuer](const token::LegacyClaims& claims) { return issuer.issueLegacy(claims); };
+  controllers::Controllers controllers(client, clock, std::move(control));
+  if (Result<void> started = controllers.start(); !started) return started;
+
+  Result<crypto::IssuedCertificate> admin = authority->issue({.commonName = "podpass-admin", .organizations = {"system:masters"}}, clock.now());
+  if (!admin) return admin.error();
+  if (Result<void> written = writeFileAtomically(directory / "admin.kubeconfig", kubeconfig(url, authority->certificatePem(), *admin), 0600); !written) return written;
+  const std::string endpoints = json::serialize(json::object{{"apiserver", url}, {"issuer", issuerUrl}}) + "\n";
+  if (Result<void> written = writeFileAtomically(directory / "endpoints.json", endpoints, 0644); !written) return written;
+
+  server::LocalClient nodeClient({.name = "system:node:" + options.nodeName, .groups = {"system:nodes", "system:authenticated"}}, registry, apiServer, authorizer);
+  std::unique_ptr<node::Agent> agent;
+  if (options.node == "auto" && ::geteuid() != 0) {
+    std::fprintf(stderr, "podpass: running containers needs root, so no node is registered; everything else works (--node off says so)\n");
+  } else if (options.node == "auto") {
+    agent = node::makeAgent({options.nodeName, directory / "node", options.containerd, host, std::to_string(listener->port())}, nodeClient, clock);
+    if (Result<void> started = agent->start(); !started) {
+      log::warn("node agent not started", {{"err", log::chain(started.error())}});
+      agent = nullptr;
+    } else {
+      apiServer.setNodeAccess(agent.get());
+    }
+  }
+  std::fputs(readyText(directory, url).c_str(), stdout);
+  std::fflush(stdout);
+  stop.wait();
+
+  log::info("stopping");
+  apiServer.beginShutdown();
+  if (agent) agent->stop();
+  controllers.stop();
+  listener->stop(2s);
+  apiServer.setNodeAccess(nullptr);
+  return {};
+}
+
+}  // namespace podpass::cli

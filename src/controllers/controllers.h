@@ -1,0 +1,41 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "api/client.h"
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/secret.h"
+#include "token/issuer.h"
+
+namespace podpass::controllers {
+
+struct Options {
+  std::string rootCaPem;           // for kube-root-ca.crt and ca.crt in token Secrets; empty: neither is kept
+  bool legacyTokenSecrets = true;  // every service account gets a token Secret, as Kubernetes did up to 1.23
+  // Signs the token of a token Secret; without it no Secret is made or filled. Called from a control loop's thread.
+  std::function<Result<Secret>(const token::LegacyClaims&)> signLegacy = nullptr;
+};
+
+// The control loops (spec tokens.md §8, api.md §2.3, §2.4): default service accounts, token Secrets, the root CA's ConfigMaps, the end of
+// namespaces, garbage collection, scheduling, node health, aggregated cluster roles. One thread each, all asleep until a watch or a due
+// time wakes them. `client` has the rights of system:kube-controller-manager or more; it and the clock outlive this object.
+class Controllers {
+ public:
+  Controllers(api::Client& client, const Clock& clock, Options options);
+  ~Controllers();  // stops
+  Controllers(const Controllers&) = delete;
+  Controllers& operator=(const Controllers&) = delete;
+  // Lists and watches every kind, then starts the loops. The first list or watch that fails ends it, and nothing runs.
+  Result<void> start();
+  // Ends the watches, then the loops; waits for the visits that are under way. The client must still answer meanwhile.
+  void stop();
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace podpass::controllers

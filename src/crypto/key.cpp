@@ -1,0 +1,351 @@
+#include "crypto/key.h"
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/ecdsa.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/param_build.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include <array>
+
+namespace podpass::crypto {
+namespace {
+
+template <auto Free>
+struct Freeing {
+  template <class T>
+  void operator()(T* thing) const {
+    Free(thing);
+  }
+};
+using Bio = std::unique_ptr<BIO, Freeing<BIO_free_all>>;
+using BigNumber = std::unique_ptr<BIGNUM, Freeing<BN_free>>;
+using Context = std::unique_ptr<EVP_PKEY_CTX, Freeing<EVP_PKEY_CTX_free>>;
+using Digest = std::unique_ptr<EVP_MD_CTX, Freeing<EVP_MD_CTX_free>>;
+using Signature = std::unique_ptr<ECDSA_SIG, Freeing<ECDSA_SIG_free>>;
+using Builder = std::unique_ptr<OSSL_PARAM_BLD, Freeing<OSSL_PARAM_BLD_free>>;
+using Parameters = std::unique_ptr<OSSL_PARAM, Freeing<OSSL_PARAM_free>>;
+
+struct Curve {
+  std::string_view jose, openssl, alg;
+  std::size_t width;
+};
+constexpr std::array<Curve, 3> kCurves{
+    {{"P-256", "prime256v1", "ES256", 32}, {"P-384", "secp384r1", "ES384", 48}, {"P-521", "secp521r1", "ES512", 66}}};
+
+const unsigned char* bytesOf(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
+unsigned char* bytesOf(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
+
+Error failed(std::string sentence) {
+  ERR_clear_error();
+  return Error{Reason::BadRequest, std::move(sentence)};
+}
+
+const Curve* curveOf(EVP_PKEY* key) {
+  if (EVP_PKEY_get_base_id(key) != EVP_PKEY_EC) return nullptr;
+  char name[64] = {};
+  std::size_t length = 0;
+  if (EVP_PKEY_get_group_name(key, name, sizeof name, &length) != 1) return nullptr;
+  for (const Curve& curve : kCurves)
+    if (std::string_view(name, length) == curve.openssl) return &curve;
+  return nullptr;
+}
+
+std::string bigEndian(const BIGNUM* number, std::size_t width) {
+  std::string bytes(width, '\0');
+  BN_bn2binpad(number, bytesOf(bytes), static_cast<int>(width));
+  return bytes;
+}
+
+Result<BigNumber> number(EVP_PKEY* key, const char* name) {
+  BIGNUM* value = nullptr;
+  if (EVP_PKEY_get_bn_param(key, name, &value) != 1) return failed(std::string("the key has no component ") + name);
+  return BigNumber(value);
+}
+
+const EVP_MD* hashFor(EVP_PKEY* key) {
+  if (EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519) return nullptr;
+  const Curve* curve = curveOf(key);
+  if (curve == nullptr || curve->width == 32) return EVP_sha256();
+  return curve->width == 48 ? EVP_sha384() : EVP_sha512();
+}
+
+// RFC 7518 §3.4: r‖s at the curve's width, never DER.
+Result<std::string> fixedWidth(std::string_view der, std::size_t width) {
+  const unsigned char* at = bytesOf(der);
+  const Signature signature(d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(der.size())));
+  if (!signature) return failed("the signature is not an ECDSA signature");
+  return bigEndian(ECDSA_SIG_get0_r(signature.get()), width) + bigEndian(ECDSA_SIG_get0_s(signature.get()), width);
+}
+
+std::string derOf(std::string_view fixed) {
+  const std::size_t width = fixed.size() / 2;
+  const Signature signature(ECDSA_SIG_new());
+  ECDSA_SIG_set0(signature.get(), BN_bin2bn(bytesOf(fixed), static_cast<int>(width), nullptr),
+                 BN_bin2bn(bytesOf(fixed.substr(width)), static_cast<int>(width), nullptr));
+  unsigned char* out = nullptr;
+  const int length = i2d_ECDSA_SIG(signature.get(), &out);
+  std::string der(reinterpret_cast<char*>(out), length > 0 ? static_cast<std::size_t>(length) : 0);
+  OPENSSL_free(out);
+  return der;
+}
+
+Result<EVP_PKEY*> fromParameters(const char* type, OSSL_PARAM_BLD* builder) {
+  const Parameters parameters(OSSL_PARAM_BLD_to_param(builder));
+  const Context context(EVP_PKEY_CTX_new_from_name(nullptr, type, nullptr));
+  EVP_PKEY* key = nullptr;
+  if (EVP_PKEY_fromdata_init(context.get()) != 1 || EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, parameters.get()) != 1)
+    return failed(std::string("not a valid ") + type + " public key");
+  const Context check(EVP_PKEY_CTX_new(key, nullptr));
+  if (EVP_PKEY_public_check(check.get()) != 1) {  // a point off the curve leaks secrets in other protocols: refuse it here
+    EVP_PKEY_free(key);
+    return failed(std::string("not a valid ") + type + " public key");
+  }
+  return key;
+}
+
+bool supported(EVP_PKEY* key) {
+  const int type = EVP_PKEY_get_base_id(key);
+  if (type == EVP_PKEY_RSA) return EVP_PKEY_get_bits(key) >= 2048 && EVP_PKEY_get_bits(key) <= 8192;
+  return type == EVP_PKEY_ED25519 || curveOf(key) != nullptr;
+}
+
+Result<std::shared_ptr<EVP_PKEY>> owned(EVP_PKEY* key, std::string_view what) {
+  if (key == nullptr) return failed("cannot read " + std::string(what));
+  std::shared_ptr<EVP_PKEY> owner(key, EVP_PKEY_free);
+  if (!supported(key))
+    return failed("unsupported key in " + std::string(what) + ": need RSA of 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519");
+  return owner;
+}
+
+}  // namespace
+
+Result<KeyPair> KeyPair::generate(KeyType type) {
+  EVP_PKEY* key = nullptr;
+  switch (type) {
+    case KeyType::Rsa2048:
+      key = EVP_RSA_gen(2048);
+      break;
+    case KeyType::Rsa3072:
+      key = EVP_RSA_gen(3072);
+      break;
+    case KeyType::Rsa4096:
+      key = EVP_RSA_gen(4096);
+      break;
+    case KeyType::P256:
+      key = EVP_EC_gen("P-256");
+      break;
+    case KeyType::P384:
+      key = EVP_EC_gen("P-384");
+      break;
+    case KeyType::P521:
+      key = EVP_EC_gen("P-521");
+      break;
+    case KeyType::Ed25519:
+      key = EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519");
+      break;
+  }
+  KeyPair made;
+  auto owner = owned(key, "the generated key");
+  if (!owner) return owner.error();
+  made.key_ = *std::move(owner);
+  return made;
+}
+
+Result<KeyPair> KeyPair::fromPrivatePem(std::string_view pem) {
+  if (pem.empty()) return failed("cannot read the PEM private key: it is empty");
+  const Bio source(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  // no pass phrase prompt: a daemon has nobody to ask
+  auto owner = owned(PEM_read_bio_PrivateKey(
+                         source.get(), nullptr, [](char*, int, int, void*) { return 0; }, nullptr),
+                     "the PEM private key");
+  if (!owner) return owner.error();
+  KeyPair made;
+  made.key_ = *std::move(owner);
+  return made;
+}
+
+Result<KeyPair> KeyPair::fromPublicPem(std::string_view pem) {
+  if (pem.empty()) return failed("cannot read the PEM public key: it is empty");
+  const auto source = [&] { return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()))); };
+  EVP_PKEY* key = nullptr;
+  if (pem.find("BEGIN CERTIFICATE") != std::string_view::npos) {
+    const std::unique_ptr<X509, Freeing<X509_free>> certificate(PEM_read_bio_X509(source().get(), nullptr, nullptr, nullptr));
+    key = certificate ? X509_get_pubkey(certificate.get()) : nullptr;
+  } else {
+    key = PEM_read_bio_PUBKEY(source().get(), nullptr, nullptr, nullptr);
+  }
+  auto owner = owned(key, "the PEM public key");
+  if (!owner) return owner.error();
+  KeyPair made;
+  made.key_ = *std::move(owner);
+  return made;
+}
+
+Result<KeyPair> KeyPair::fromPublicDer(std::string_view spki) {
+  const unsigned char* at = bytesOf(spki);
+  auto owner = owned(d2i_PUBKEY(nullptr, &at, static_cast<long>(spki.size())), "the DER public key");
+  if (!owner) return owner.error();
+  KeyPair made;
+  made.key_ = *std::move(owner);
+  return made;
+}
+
+Result<KeyPair> KeyPair::fromRsaComponents(std::string_view n, std::string_view e) {
+  // before any arithmetic: a stranger's JWKS must not choose how long the check below takes
+  if (n.size() < 256 || n.size() > 1025 || e.empty() || e.size() > 8)
+    return failed("an RSA key needs a modulus of 2048 to 8192 bits and an exponent below 2^64");
+  const BigNumber modulus(BN_bin2bn(bytesOf(n), static_cast<int>(n.size()), nullptr));
+  const BigNumber exponent(BN_bin2bn(bytesOf(e), static_cast<int>(e.size()), nullptr));
+  const Builder builder(OSSL_PARAM_BLD_new());
+  OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, modulus.get());
+  OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, exponent.get());
+  Result<EVP_PKEY*> key = fromParameters("RSA", builder.get());
+  if (!key) return key.error();
+  auto owner = owned(*key, "the RSA components");
+  if (!owner) return owner.error();
+  KeyPair made;
+  made.key_ = *std::move(owner);
+  return made;
+}
+
+Result<KeyPair> KeyPair::fromEcPoint(std::string_view curve, std::string_view x, std::string_view y) {
+  for (const Curve& known : kCurves) {
+    if (known.jose != curve) continue;
+    if (x.size() != known.width || y.size() != known.width) return failed("an EC coordinate has the wrong width for " + std::string(curve));
+    std::string point(1, '\x04');  // uncompressed
+    point.append(x).append(y);
+    const Builder builder(OSSL_PARAM_BLD_new());
+    OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, known.openssl.data(), known.openssl.size());
+    OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size());
+    Result<EVP_PKEY*> key = fromParameters("EC", builder.get());
+    if (!key) return key.error();
+    auto owner = owned(*key, "the EC point");
+    if (!owner) return owner.error();
+    KeyPair made;
+    made.key_ = *std::move(owner);
+    return made;
+  }
+  return failed("unknown curve: need P-256, P-384 or P-521");
+}
+
+Result<KeyPair> KeyPair::fromEd25519(std::string_view x) {
+  auto owner = owned(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, bytesOf(x), x.size()), "the Ed25519 key");
+  if (!owner) return owner.error();
+  KeyPair made;
+  made.key_ = *std::move(owner);
+  return made;
+}
+
+bool KeyPair::hasPrivate() const {
+  if (EVP_PKEY_get_base_id(key_.get()) == EVP_PKEY_ED25519) {
+    std::size_t length = 0;
+    return EVP_PKEY_get_raw_private_key(key_.get(), nullptr, &length) == 1;
+  }
+  const char* name = EVP_PKEY_get_base_id(key_.get()) == EVP_PKEY_RSA ? OSSL_PKEY_PARAM_RSA_D : OSSL_PKEY_PARAM_PRIV_KEY;
+  BIGNUM* secret = nullptr;
+  const bool has = EVP_PKEY_get_bn_param(key_.get(), name, &secret) == 1;
+  BN_clear_free(secret);
+  ERR_clear_error();
+  return has;
+}
+
+std::string KeyPair::algorithm() const {
+  const int type = EVP_PKEY_get_base_id(key_.get());
+  if (type == EVP_PKEY_RSA) return "RS256";
+  if (type == EVP_PKEY_ED25519) return "EdDSA";
+  const Curve* curve = curveOf(key_.get());
+  return curve == nullptr ? std::string() : std::string(curve->alg);
+}
+
+int KeyPair::bits() const { return EVP_PKEY_get_bits(key_.get()); }
+
+std::string KeyPair::publicDer() const {
+  unsigned char* out = nullptr;
+  const int length = i2d_PUBKEY(key_.get(), &out);
+  std::string der(reinterpret_cast<char*>(out), length > 0 ? static_cast<std::size_t>(length) : 0);
+  OPENSSL_free(out);
+  return der;
+}
+
+std::string KeyPair::publicPem() const {
+  const Bio sink(BIO_new(BIO_s_mem()));
+  PEM_write_bio_PUBKEY(sink.get(), key_.get());
+  char* text = nullptr;
+  const long length = BIO_get_mem_data(sink.get(), &text);
+  return std::string(text, static_cast<std::size_t>(length));
+}
+
+Secret KeyPair::privatePem() const {
+  const Bio sink(BIO_new(BIO_s_secmem()));
+  PEM_write_bio_PKCS8PrivateKey(sink.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr);
+  char* text = nullptr;
+  const long length = BIO_get_mem_data(sink.get(), &text);
+  return Secret(std::string_view(text, length > 0 ? static_cast<std::size_t>(length) : 0));
+}
+
+Result<std::string> KeyPair::sign(std::string_view message) const {
+  const Digest context(EVP_MD_CTX_new());
+  std::size_t length = static_cast<std::size_t>(EVP_PKEY_get_size(key_.get()));
+  std::string signature(length, '\0');
+  if (EVP_DigestSignInit(context.get(), nullptr, hashFor(key_.get()), nullptr, key_.get()) != 1 ||
+      EVP_DigestSign(context.get(), bytesOf(signature), &length, bytesOf(message), message.size()) != 1) {
+    ERR_clear_error();
+    return Error{Reason::Internal, "the key cannot sign"};
+  }
+  signature.resize(length);
+  const Curve* curve = curveOf(key_.get());
+  if (curve != nullptr) return fixedWidth(signature, curve->width);
+  return signature;
+}
+
+bool KeyPair::verify(std::string_view message, std::string_view signature) const {
+  const Curve* curve = curveOf(key_.get());
+  std::string der;
+  if (curve != nullptr) {
+    if (signature.size() != curve->width * 2) return false;
+    der = derOf(signature);
+    signature = der;
+  }
+  const Digest context(EVP_MD_CTX_new());
+  const bool good = EVP_DigestVerifyInit(context.get(), nullptr, hashFor(key_.get()), nullptr, key_.get()) == 1 &&
+                    EVP_DigestVerify(context.get(), bytesOf(signature), signature.size(), bytesOf(message), message.size()) == 1;
+  if (!good) ERR_clear_error();
+  return good;
+}
+
+Result<std::pair<std::string, std::string>> KeyPair::rsaComponents() const {
+  Result<BigNumber> n = number(key_.get(), OSSL_PKEY_PARAM_RSA_N);
+  Result<BigNumber> e = number(key_.get(), OSSL_PKEY_PARAM_RSA_E);
+  if (!n) return n.error();
+  if (!e) return e.error();
+  const auto width = [](const BigNumber& value) { return static_cast<std::size_t>(BN_num_bytes(value.get())); };
+  return std::pair(bigEndian(n->get(), width(*n)), bigEndian(e->get(), width(*e)));
+}
+
+Result<std::pair<std::string, std::string>> KeyPair::ecPoint() const {
+  if (EVP_PKEY_get_base_id(key_.get()) == EVP_PKEY_ED25519) {
+    std::string x(32, '\0');
+    std::size_t length = x.size();
+    EVP_PKEY_get_raw_public_key(key_.get(), bytesOf(x), &length);
+    return std::pair(x, std::string());
+  }
+  const Curve* curve = curveOf(key_.get());
+  if (curve == nullptr) return failed("not an EC key");
+  Result<BigNumber> x = number(key_.get(), OSSL_PKEY_PARAM_EC_PUB_X);
+  Result<BigNumber> y = number(key_.get(), OSSL_PKEY_PARAM_EC_PUB_Y);
+  if (!x) return x.error();
+  if (!y) return y.error();
+  return std::pair(bigEndian(x->get(), curve->width), bigEndian(y->get(), curve->width));
+}
+
+std::string KeyPair::curve() const {
+  const Curve* curve = curveOf(key_.get());
+  return curve == nullptr ? std::string() : std::string(curve->jose);
+}
+
+}  // namespace podpass::crypto

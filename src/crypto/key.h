@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/secret.h"
+
+struct evp_pkey_st;
+
+// OpenSSL behind RAII. Its types stay out of every other header. All CPU-bound calls are thread-safe on one KeyPair.
+namespace podpass::crypto {
+
+enum class KeyType { Rsa2048, Rsa3072, Rsa4096, P256, P384, P521, Ed25519 };
+
+class KeyPair {
+ public:
+  static Result<KeyPair> generate(KeyType type);
+  static Result<KeyPair> fromPrivatePem(std::string_view pem);  // PKCS#1, SEC1, PKCS#8
+  static Result<KeyPair> fromPublicPem(std::string_view pem);   // SPKI, PKCS#1 RSA, or a certificate
+  static Result<KeyPair> fromPublicDer(std::string_view spki);
+  static Result<KeyPair> fromRsaComponents(std::string_view n, std::string_view e);                    // big-endian
+  static Result<KeyPair> fromEcPoint(std::string_view curve, std::string_view x, std::string_view y);  // "P-256", …
+  static Result<KeyPair> fromEd25519(std::string_view x);
+
+  [[nodiscard]] bool hasPrivate() const;
+  [[nodiscard]] std::string algorithm() const;  // JOSE: RS256, ES256, ES384, ES512, EdDSA; "" for others
+  [[nodiscard]] int bits() const;
+  [[nodiscard]] std::string publicDer() const;  // SubjectPublicKeyInfo
+  [[nodiscard]] std::string publicPem() const;
+  [[nodiscard]] Secret privatePem() const;  // PKCS#8
+
+  // JOSE signature forms: RSA PKCS#1 v1.5 with SHA-256; ECDSA as fixed-width r‖s with the curve's hash; Ed25519 as is.
+  [[nodiscard]] Result<std::string> sign(std::string_view message) const;
+  [[nodiscard]] bool verify(std::string_view message, std::string_view signature) const;
+
+  // Components for a JWK, raw big-endian.
+  [[nodiscard]] Result<std::pair<std::string, std::string>> rsaComponents() const;  // n, e (minimal)
+  [[nodiscard]] Result<std::pair<std::string, std::string>> ecPoint() const;        // x, y (curve width)
+  [[nodiscard]] std::string curve() const;                                          // "P-256", … or ""
+  [[nodiscard]] evp_pkey_st* native() const { return key_.get(); }
+
+ private:
+  std::shared_ptr<evp_pkey_st> key_;
+};
+
+}  // namespace podpass::crypto

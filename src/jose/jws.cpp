@@ -1,0 +1,202 @@
+#include "jose/jws.h"
+
+#include <boost/json/basic_parser_impl.hpp>
+#include <unordered_set>
+
+#include "base/text.h"
+
+namespace podpass::jose {
+namespace {
+
+constexpr std::size_t kMaxToken = 64u << 10;
+constexpr std::size_t kMaxHeader = 4u << 10;  // alg, typ and a kid of at most 1 KiB; the rest would be someone else's certificates
+constexpr std::size_t kMaxDepth = 32;
+
+Error malformed(std::string sentence) { return Error{Reason::BadRequest, std::move(sentence)}; }
+
+// Boost.JSON keeps the last of two equal members; a verifier and a consumer that choose differently can be played against each other,
+// so a text with duplicates is refused before it is parsed into a DOM (RFC 7515 §10.12).
+class DuplicateFinder {
+ public:
+  constexpr static std::size_t max_object_size = std::size_t(-1);
+  constexpr static std::size_t max_array_size = std::size_t(-1);
+  constexpr static std::size_t max_key_size = std::size_t(-1);
+  constexpr static std::size_t max_string_size = std::size_t(-1);
+  bool duplicate = false;
+
+  bool on_document_begin(json::error_code&) { return true; }
+  bool on_document_end(json::error_code&) { return true; }
+  bool on_object_begin(json::error_code&) {
+    members_.emplace_back();
+    return true;
+  }
+  bool on_object_end(std::size_t, json::error_code&) {
+    members_.pop_back();
+    return true;
+  }
+  bool on_array_begin(json::error_code&) { return true; }
+  bool on_array_end(std::size_t, json::error_code&) { return true; }
+  bool on_key_part(json::string_view part, std::size_t, json::error_code&) {
+    key_.append(part.data(), part.size());
+    return true;
+  }
+  bool on_key(json::string_view part, std::size_t, json::error_code&) {
+    key_.append(part.data(), part.size());
+    if (!members_.back().insert(key_).second) duplicate = true;
+    key_.clear();
+    return true;
+  }
+  bool on_string_part(json::string_view, std::size_t, json::error_code&) { return true; }
+  bool on_string(json::string_view, std::size_t, json::error_code&) { return true; }
+  bool on_number_part(json::string_view, json::error_code&) { return true; }
+  bool on_int64(std::int64_t, json::string_view, json::error_code&) { return true; }
+  bool on_uint64(std::uint64_t, json::string_view, json::error_code&) { return true; }
+  bool on_double(double, json::string_view, json::error_code&) { return true; }
+  bool on_bool(bool, json::error_code&) { return true; }
+  bool on_null(json::error_code&) { return true; }
+  bool on_comment_part(json::string_view, json::error_code&) { return true; }
+  bool on_comment(json::string_view, json::error_code&) { return true; }
+
+ private:
+  std::vector<std::unordered_set<std::string>> members_;
+  std::string key_;
+};
+
+}  // namespace
+
+Result<json::object> parseStrictObject(std::string_view text) {
+  json::parse_options options;
+  options.max_depth = kMaxDepth;
+  json::error_code failed;
+  json::basic_parser<DuplicateFinder> finder(options);
+  const std::size_t read = finder.write_some(false, text.data(), text.size(), failed);
+  if (failed || read != text.size()) return malformed("not a JSON object");
+  if (finder.handler().duplicate) return malformed("a JSON member occurs twice");
+  json::value value = json::parse(text, failed, {}, options);
+  if (failed || !value.is_object()) return malformed("not a JSON object");
+  return std::move(value.get_object());
+}
+
+Result<Key> makeKey(crypto::KeyPair key) {
+  std::string alg = key.algorithm();
+  if (alg.empty()) return malformed("no JOSE algorithm fits this key");
+  return Key{base64UrlEncode(sha256(key.publicDer())), std::move(alg), std::move(key)};
+}
+
+Result<UnverifiedJws> parseCompactJws(std::string_view compact) {
+  if (compact.size() > kMaxToken) return malformed("the token is larger than 64 KiB");
+  const std::size_t first = compact.find('.');
+  const std::size_t second = first == std::string_view::npos ? first : compact.find('.', first + 1);
+  if (second == std::string_view::npos || compact.find('.', second + 1) != std::string_view::npos)
+    return malformed("the token does not have three parts separated by dots");
+  Result<std::string> header = base64UrlDecode(compact.substr(0, first));
+  Result<std::string> payload = base64UrlDecode(compact.substr(first + 1, second - first - 1));
+  Result<std::string> signature = base64UrlDecode(compact.substr(second + 1));
+  if (!header) return malformed("the token's header is not base64url: " + header.error().sentence);
+  if (!payload) return malformed("the token's payload is not base64url: " + payload.error().sentence);
+  if (!signature) return malformed("the token's signature is not base64url: " + signature.error().sentence);
+  if (header->size() > kMaxHeader) return malformed("the token's header is larger than 4 KiB");
+  Result<json::object> head = parseStrictObject(*header);
+  Result<json::object> body = parseStrictObject(*payload);
+  if (!head) return malformed("the token's header is " + head.error().sentence);
+  if (!body) return malformed("the token's payload is " + body.error().sentence);
+
+  UnverifiedJws jws;
+  jws.alg = textAt(*head, {"alg"});
+  jws.kid = textAt(*head, {"kid"});
+  if (jws.alg.empty()) return malformed("the token's header names no algorithm");
+  if (jws.alg.size() == 4 && (jws.alg[0] | 32) == 'n' && (jws.alg[1] | 32) == 'o' && (jws.alg[2] | 32) == 'n' && (jws.alg[3] | 32) == 'e')
+    return malformed("the token is unsigned (alg none)");
+  if (head->contains("crit")) return malformed("the token's header has critical extensions, and none is known");
+  if (head->contains("b64")) return malformed("the token's header asks for an unencoded payload");
+  if (head->contains("kid") && !head->at("kid").is_string()) return malformed("the token's header has a kid that is not a string");
+  if (signature->empty()) return malformed("the token has no signature");
+  jws.header = *std::move(head);
+  jws.payload = *std::move(body);
+  jws.signingInput = std::string(compact.substr(0, second));
+  jws.signature = *std::move(signature);
+  return jws;
+}
+
+bool verifies(const Key& key, const UnverifiedJws& jws) {
+  // The key decides the algorithm, never the token (RFC 8725 §3.1).
+  return jws.alg == key.alg && key.key.verify(jws.signingInput, jws.signature);
+}
+
+Result<std::string> signCompact(const Key& key, std::string_view payload) {
+  const std::string header =
+      "{\"alg\":" + json::serialize(json::string(key.alg)) + ",\"kid\":" + json::serialize(json::string(key.kid)) + "}";
+  std::string input = base64UrlEncode(header) + "." + base64UrlEncode(payload);
+  Result<std::string> signature = key.key.sign(input);
+  if (!signature) return signature.error();
+  return input + "." + base64UrlEncode(*signature);
+}
+
+json::object toJwk(const Key& key) {
+  json::object jwk{{"use", "sig"}};
+  if (key.alg == "RS256") {
+    const auto parts = key.key.rsaComponents();
+    jwk["kty"] = "RSA";
+    jwk["kid"] = key.kid;
+    jwk["alg"] = key.alg;
+    jwk["n"] = base64UrlEncode(parts->first);
+    jwk["e"] = base64UrlEncode(parts->second);
+    return jwk;
+  }
+  const auto point = key.key.ecPoint();
+  const std::string curve = key.key.curve();
+  jwk["kty"] = curve.empty() ? "OKP" : "EC";
+  jwk["kid"] = key.kid;
+  jwk["crv"] = curve.empty() ? "Ed25519" : curve;
+  jwk["alg"] = key.alg;
+  jwk["x"] = base64UrlEncode(point->first);
+  if (!curve.empty()) jwk["y"] = base64UrlEncode(point->second);
+  return jwk;
+}
+
+Result<Key> fromJwk(const json::object& jwk) {
+  const std::string_view type = textAt(jwk, {"kty"});
+  if (jwk.contains("use") && textAt(jwk, {"use"}) != "sig") return malformed("the JWK is not for signatures (use is not sig)");
+  const auto member = [&](std::string_view name) -> Result<std::string> {
+    if (textAt(jwk, {name}).empty()) return malformed("the JWK has no member " + std::string(name));
+    return base64UrlDecode(textAt(jwk, {name}));
+  };
+  Result<crypto::KeyPair> pair = malformed("unknown key type " + quoted(type.substr(0, 32)));
+  if (type == "RSA") {
+    Result<std::string> n = member("n"), e = member("e");
+    if (!n) return n.error();
+    if (!e) return e.error();
+    pair = crypto::KeyPair::fromRsaComponents(*n, *e);
+  } else if (type == "EC") {
+    Result<std::string> x = member("x"), y = member("y");
+    if (!x) return x.error();
+    if (!y) return y.error();
+    pair = crypto::KeyPair::fromEcPoint(textAt(jwk, {"crv"}), *x, *y);
+  } else if (type == "OKP") {
+    Result<std::string> x = member("x");
+    if (!x) return x.error();
+    pair = crypto::KeyPair::fromEd25519(*x);
+  }
+  if (!pair) return pair.error();
+  Key key{std::string(textAt(jwk, {"kid"})), pair->algorithm(), *std::move(pair)};
+  const std::string_view alg = textAt(jwk, {"alg"});
+  if (!alg.empty() && alg != key.alg) return malformed("the JWK says alg " + quoted(alg) + ", its key is for " + key.alg);
+  return key;
+}
+
+Result<std::vector<Key>> parseJwks(std::string_view text) {
+  if (text.size() > 1u << 20) return malformed("the JWKS is larger than 1 MiB");
+  Result<json::object> set = parseStrictObject(text);
+  if (!set) return malformed("the JWKS is " + set.error().sentence);
+  const json::array* all = arrayAt(*set, {"keys"});
+  if (all == nullptr) return malformed("the JWKS has no member keys");
+  std::vector<Key> keys;
+  for (const json::value& value : *all) {
+    if (!value.is_object()) continue;
+    Result<Key> key = fromJwk(value.get_object());
+    if (key) keys.push_back(*std::move(key));  // RFC 7517 §5: what is not understood is ignored
+  }
+  return keys;
+}
+
+}  // namespace podpass::jose

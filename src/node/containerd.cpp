@@ -1,0 +1,356 @@
+#include "node/containerd.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "base/document.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+
+extern "C" {
+extern const char _binary_pause_start[];
+extern const char _binary_pause_end[];
+extern char** environ;
+}
+
+namespace podpass::node {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t kLongestSocket = 100;  // sun_path holds 108, and containerd adds ".ttrpc"
+constexpr int kSysResource = 24;             // CAP_SYS_RESOURCE
+
+std::string programPath(const char* name) {
+  for (const char* directory : {"/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"})
+    if (::access((std::string(directory) + name).c_str(), X_OK) == 0) return std::string(directory) + name;
+  return {};
+}
+
+// Starts a program in a session of its own (a Ctrl-C in our terminal is ours), its output appended to `log`. -1: it did not start.
+pid_t spawn(const std::vector<std::string>& command, const fs::path& log) {
+  std::vector<char*> words;
+  for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_addopen(&files, 1, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
+  posix_spawn_file_actions_adddup2(&files, 1, 2);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  sigdelset(&all, SIGKILL);
+  sigdelset(&all, SIGSTOP);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  pid_t pid = -1;
+  if (posix_spawn(&pid, words[0], &files, &attributes, words.data(), environ) != 0) pid = -1;
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&files);
+  return pid;
+}
+
+// True when the program ended with 0 within the time; it is killed otherwise.
+bool runs(const std::vector<std::string>& command, const fs::path& log, std::chrono::milliseconds within) {
+  if (command[0].empty()) return false;
+  const pid_t pid = spawn(command, log);
+  if (pid < 0) return false;
+  const auto end = std::chrono::steady_clock::now() + within;
+  int status = 0;
+  while (::waitpid(pid, &status, WNOHANG) == 0) {
+    if (std::chrono::steady_clock::now() > end) ::kill(pid, SIGKILL);
+    std::this_thread::sleep_for(5ms);
+  }
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+bool overlayMounts(const fs::path& directory) {
+  const fs::path trial = directory / "overlay-trial";
+  std::error_code ignored;
+  for (const char* part : {"lower", "upper", "work", "merged"}) fs::create_directories(trial / part, ignored);
+  const std::string options =
+      "lowerdir=" + (trial / "lower").string() + ",upperdir=" + (trial / "upper").string() + ",workdir=" + (trial / "work").string();
+  const bool mounted = ::mount("overlay", (trial / "merged").c_str(), "overlay", 0, options.c_str()) == 0;
+  if (mounted) ::umount2((trial / "merged").c_str(), MNT_DETACH);
+  fs::remove_all(trial, ignored);
+  return mounted;
+}
+
+// A POSIX ustar archive in memory.
+class Tar {
+ public:
+  void add(const std::string& name, std::string_view bytes, unsigned mode) {
+    std::array<char, 512> header{};
+    auto put = [&](std::size_t at, std::string_view text) { std::memcpy(header.data() + at, text.data(), text.size()); };
+    auto octal = [](std::uint64_t number, int digits) {
+      std::string text(static_cast<std::size_t>(digits), '0');
+      for (int at = digits - 1; at >= 0; --at, number >>= 3) text[static_cast<std::size_t>(at)] = static_cast<char>('0' + (number & 7));
+      return text;
+    };
+    put(0, name);
+    put(100, octal(mode, 7));
+    put(108, octal(0, 7));
+    put(116, octal(0, 7));
+    put(124, octal(bytes.size(), 11));
+    put(136, octal(0, 11));
+    put(148, "        ");
+    put(156, "0");
+    put(257, std::string_view("ustar\00000", 8));
+    std::uint64_t sum = 0;
+    for (const char c : header) sum += static_cast<unsigned char>(c);
+    put(148, octal(sum, 6) + std::string("\0 ", 2));
+    text_.append(header.data(), header.size());
+    text_.append(bytes);
+    text_.append((512 - bytes.size() % 512) % 512, '\0');
+  }
+  std::string finish() && { return std::move(text_.append(1024, '\0')); }
+
+ private:
+  std::string text_;
+};
+
+// A process that a killed predecessor left: ours when its command line names our configuration.
+void endPredecessor(const ContainerdPlaces& places) {
+  const Result<std::string> text = readFile(places.pid, 64);
+  if (!text) return;
+  const pid_t pid = static_cast<pid_t>(std::strtol(text->c_str(), nullptr, 10));
+  if (pid <= 1) return;
+  const Result<std::string> command = readFile("/proc/" + std::to_string(pid) + "/cmdline", 4096);
+  if (!command || command->find(places.config.string()) == std::string::npos) return;
+  ::kill(pid, SIGTERM);
+  for (int turn = 0; turn < 100 && ::kill(pid, 0) == 0; ++turn) {
+    if (turn == 50) ::kill(pid, SIGKILL);
+    std::this_thread::sleep_for(50ms);
+  }
+}
+
+}  // namespace
+
+MachineTraits probeMachine(const fs::path& directory) {
+  MachineTraits traits;
+  traits.overlay = overlayMounts(directory);
+  if (const Result<std::string> status = readFile("/proc/self/status")) {
+    const std::size_t at = status->find("CapEff:");
+    if (at != std::string::npos) traits.mayLowerOomScore = (std::strtoull(status->c_str() + at + 7, nullptr, 16) >> kSysResource & 1) != 0;
+  }
+  std::error_code ignored;  // v1 and hybrid have a tree for each controller, v2 one for all
+  const fs::path tree = fs::exists("/sys/fs/cgroup/cgroup.controllers", ignored) ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+  traits.cgroups = ::access(tree.c_str(), W_OK) == 0;
+  traits.masquerade = runs({programPath("iptables"), "-w", "5", "-t", "nat", "-S"}, "/dev/null", 10s);
+  return traits;
+}
+
+ContainerdPlaces::ContainerdPlaces(const fs::path& directory) {
+  const fs::path base = fs::absolute(directory).lexically_normal() / "containerd";
+  const std::string hash = sha256(base.string());
+  const std::string name = hexLower(hash.substr(0, 5));
+  root = base / "root";
+  config = base / "config.toml";
+  cniConfig = base / "cni";
+  cniState = base / "networks";
+  log = base / "containerd.log";
+  pid = base / "containerd.pid";
+  pauseImage = base / "pause.tar";
+  fs::path run = base;
+  // Shims listen under `state` at s/<64 hex digits> of /run/containerd on their own; only our two sockets and fifos lie here.
+  if ((base / "containerd.sock.ttrpc").string().size() > kLongestSocket) run = runDirectory = "/run/podpass-" + name;
+  state = run / "state";
+  socket = run / "containerd.sock";
+  bridge = "pp" + name;
+  const auto byte = [&](std::size_t at) { return static_cast<unsigned>(static_cast<unsigned char>(hash[at])); };
+  const std::string net = "10." + std::to_string(128 + byte(5) % 112) + "." + std::to_string(byte(6)) + ".";
+  subnet = net + "0/24";
+  gateway = net + "1";
+}
+
+std::string containerdConfig(const ContainerdPlaces& places, const MachineTraits& traits) {
+  const auto text = [](const fs::path& path) { return json::serialize(json::value(path.string())); };  // TOML's basic strings are JSON's
+  const auto truth = [](bool value) { return std::string(value ? "true" : "false"); };
+  return "version = 2\n"
+         "root = " +
+         text(places.root) +
+         "\n"
+         "state = " +
+         text(places.state) +
+         "\n"
+         "disabled_plugins = [\"io.containerd.internal.v1.opt\"]\n"
+         "[grpc]\n"
+         "  address = " +
+         text(places.socket) +
+         "\n"
+         "[ttrpc]\n"
+         "  address = " +
+         text(places.socket.string() + ".ttrpc") +
+         "\n"
+         "[plugins.\"io.containerd.grpc.v1.cri\"]\n"
+         "  sandbox_image = \"" +
+         kPauseImage +
+         "\"\n"
+         "  restrict_oom_score_adj = " +
+         truth(!traits.mayLowerOomScore) +
+         "\n"
+         "  disable_cgroup = " +
+         truth(!traits.cgroups) +
+         "\n"
+         "  stream_server_address = \"127.0.0.1\"\n"
+         "  stream_server_port = \"0\"\n"
+         "  [plugins.\"io.containerd.grpc.v1.cri\".containerd]\n"
+         "    snapshotter = \"" +
+         (traits.overlay ? "overlayfs" : "native") +
+         "\"\n"
+         "    default_runtime_name = \"runc\"\n"
+         "    [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n"
+         "      runtime_type = \"io.containerd.runc.v2\"\n"
+         "  [plugins.\"io.containerd.grpc.v1.cri\".cni]\n"
+         "    bin_dir = \"/usr/lib/cni\"\n"
+         "    conf_dir = " +
+         text(places.cniConfig) + "\n";
+}
+
+std::string cniConfig(const ContainerdPlaces& places, const MachineTraits& traits) {
+  const json::array ranges = {json::array{json::object{{"subnet", places.subnet}, {"gateway", places.gateway}}}};
+  json::object ipam = {{"type", "host-local"}, {"ranges", ranges}, {"dataDir", places.cniState.string()}};
+  ipam["routes"] = json::array{json::object{{"dst", "0.0.0.0/0"}}};
+  json::object bridge = {{"type", "bridge"},    {"bridge", places.bridge},     {"isGateway", true},
+                         {"hairpinMode", true}, {"ipMasq", traits.masquerade}, {"ipam", std::move(ipam)}};
+  json::array plugins;
+  plugins.push_back(std::move(bridge));
+  if (traits.masquerade) plugins.push_back(json::object{{"type", "portmap"}, {"capabilities", json::object{{"portMappings", true}}}});
+  const json::object config = {{"cniVersion", "0.4.0"}, {"name", places.bridge}, {"plugins", std::move(plugins)}};
+  return json::serialize(config) + "\n";
+}
+
+std::string pauseImageArchive() {
+  const auto digest = [](std::string_view bytes) { return "sha256:" + hexLower(sha256(bytes)); };
+  const auto described = [&](const char* type, const std::string& bytes) {
+    return json::object{{"mediaType", type}, {"digest", digest(bytes)}, {"size", bytes.size()}};
+  };
+#if defined(__aarch64__)
+  constexpr const char* kArchitecture = "arm64";
+#else
+  constexpr const char* kArchitecture = "amd64";
+#endif
+  Tar files;
+  files.add("pause", std::string_view(_binary_pause_start, static_cast<std::size_t>(_binary_pause_end - _binary_pause_start)), 0755);
+  const std::string layer = std::move(files).finish();
+  json::object config = {{"architecture", kArchitecture}, {"os", "linux"}};
+  config["config"] = json::object{{"Entrypoint", json::array{"/pause"}}};
+  config["rootfs"] = json::object{{"type", "layers"}, {"diff_ids", json::array{digest(layer)}}};
+  const std::string configText = json::serialize(config);
+  json::object manifest = {{"schemaVersion", 2}, {"mediaType", "application/vnd.oci.image.manifest.v1+json"}};
+  manifest["config"] = described("application/vnd.oci.image.config.v1+json", configText);
+  json::array layers;
+  layers.push_back(described("application/vnd.oci.image.layer.v1.tar", layer));
+  manifest["layers"] = std::move(layers);
+  const std::string manifestText = json::serialize(manifest);
+  json::object entry = described("application/vnd.oci.image.manifest.v1+json", manifestText);
+  entry["annotations"] = json::object{{"io.containerd.image.name", kPauseImage}};
+  json::array manifests;
+  manifests.push_back(std::move(entry));
+  const json::object index = {{"schemaVersion", 2}, {"manifests", std::move(manifests)}};
+  Tar archive;
+  archive.add("oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644);
+  archive.add("index.json", json::serialize(index), 0644);
+  for (const std::string* blob : {&layer, &configText, &manifestText}) archive.add("blobs/sha256/" + hexLower(sha256(*blob)), *blob, 0644);
+  return std::move(archive).finish();
+}
+
+Containerd::Containerd(fs::path directory) : directory_(std::move(directory)), places_(directory_) {}
+Containerd::~Containerd() { stop(); }
+
+Result<void> Containerd::start() {
+  for (const char* program : {"containerd", "ctr", "runc"})
+    if (programPath(program).empty())
+      return Error{Reason::NotFound, std::string("no ") + program + " on this machine", "install containerd and runc, or use --node off"};
+  for (const fs::path& made : {places_.root, places_.state, places_.cniConfig, places_.cniState})
+    if (Result<void> done = makeDirectories(made, 0711); !done) return done;
+  const MachineTraits traits = probeMachine(places_.config.parent_path());
+  if (Result<void> done = writeFileAtomically(places_.config, containerdConfig(places_, traits)); !done) return done;
+  if (Result<void> done = writeFileAtomically(places_.cniConfig / "10-podpass.conflist", cniConfig(places_, traits)); !done) return done;
+  if (Result<void> done = writeFileAtomically(places_.pauseImage, pauseImageArchive()); !done) return done;
+  started_ = true;
+  supervisor_ = std::thread([this] { supervise(); });
+  return {};
+}
+
+bool Containerd::pause(std::chrono::milliseconds time) {
+  std::unique_lock lock(mutex_);
+  return !wake_.wait_for(lock, time, [this] { return stopping_; });
+}
+
+bool Containerd::importPauseImage() {
+  return runs({programPath("ctr"), "-a", places_.socket.string(), "-n", "k8s.io", "images", "import", places_.pauseImage.string()},
+              places_.log, 30s);
+}
+
+void Containerd::supervise() {
+  endPredecessor(places_);
+  std::chrono::milliseconds backOff = 500ms;
+  do {
+    const pid_t child = spawn({programPath("containerd"), "--config", places_.config.string()}, places_.log);
+    if (child < 0) {
+      log::error("containerd did not start", {{"err", std::strerror(errno)}});
+      continue;
+    }
+    static_cast<void>(writeFileAtomically(places_.pid, std::to_string(child) + "\n"));
+    const auto since = std::chrono::steady_clock::now();
+    bool imported = false;
+    bool alive = true;
+    int status = 0;
+    while (alive) {
+      std::error_code ignored;
+      if (!imported && fs::exists(places_.socket, ignored)) imported = importPauseImage();
+      if (!pause(imported ? 250ms : 20ms)) break;
+      alive = ::waitpid(child, &status, WNOHANG) == 0;
+    }
+    if (alive) {  // we are stopping: ask, then insist
+      ::kill(child, SIGTERM);
+      for (int turn = 0; turn < 500 && ::waitpid(child, &status, WNOHANG) == 0; ++turn) {
+        if (turn == 300) ::kill(child, SIGKILL);
+        std::this_thread::sleep_for(10ms);
+      }
+      break;
+    }
+    if (std::chrono::steady_clock::now() - since > 1min) backOff = 500ms;
+    log::warn("containerd ended and is started again", {{"status", std::to_string(status)}, {"log", places_.log.string()}});
+    backOff = std::min<std::chrono::milliseconds>(backOff * 2, 30s);
+  } while (pause(backOff));
+}
+
+void Containerd::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (supervisor_.joinable()) supervisor_.join();
+  if (!started_) return;
+  started_ = false;
+  std::error_code ignored;
+  fs::remove(places_.pid, ignored);
+  fs::remove(places_.socket, ignored);
+  fs::remove(places_.socket.string() + ".ttrpc", ignored);
+}
+
+void Containerd::removeNetwork() {
+  static_cast<void>(runs({programPath("ip"), "link", "delete", places_.bridge}, "/dev/null", 5s));
+  if (places_.runDirectory.empty()) return;
+  std::error_code ignored;
+  fs::remove_all(places_.runDirectory, ignored);  // only now: `state` is what running shims live in
+}
+
+}  // namespace podpass::node

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "base/result.h"
+
+namespace podpass::node {
+
+// What the machine allows, found by trying.
+struct MachineTraits {
+  bool overlay = true;           // overlayfs can be mounted in the data directory
+  bool mayLowerOomScore = true;  // CAP_SYS_RESOURCE; without it no sandbox starts unless the CRI plugin is told
+  bool cgroups = true;           // the cgroup tree (v1, hybrid or v2) can be written
+  bool masquerade = true;        // iptables' nat table works
+};
+MachineTraits probeMachine(const std::filesystem::path& directory);
+
+// Where a private containerd of a data directory has its things; all names derive from the directory, so that several run on one machine.
+struct ContainerdPlaces {
+  explicit ContainerdPlaces(const std::filesystem::path& directory);
+  std::filesystem::path root, state, socket, config, cniConfig, cniState, log, pid, pauseImage;
+  std::filesystem::path runDirectory;  // /run/podpass-<hash> when a socket in the data directory had too long a path; else empty
+  std::string bridge;                  // network interface, 15 characters at most
+  std::string subnet, gateway;         // 10.x.y.0/24, 10.x.y.1: under which pods reach this machine
+};
+std::string containerdConfig(const ContainerdPlaces& places, const MachineTraits& traits);
+std::string cniConfig(const ContainerdPlaces& places, const MachineTraits& traits);
+// An OCI image archive of the sandbox's process, named kPauseImage. No registry is needed.
+std::string pauseImageArchive();
+inline constexpr const char* kPauseImage = "podpass.dev/pause:1";
+
+// A containerd of our own with runc, bridge networking and a sandbox image, all under one directory. It is started again, with
+// back-off, when it dies. What a killed predecessor left running is taken over: its containers live on.
+class Containerd {
+ public:
+  explicit Containerd(std::filesystem::path directory);
+  ~Containerd();
+  Containerd(const Containerd&) = delete;
+  Containerd& operator=(const Containerd&) = delete;
+  // Writes the configuration and begins to supervise; containerd itself comes up later. NotFound: no containerd or runc on this machine.
+  Result<void> start();
+  // Ends containerd (its containers go on) and removes what lies outside the directory but for the bridge. Idempotent.
+  void stop();
+  // Removes the bridge; for when no pods are left.
+  void removeNetwork();
+  [[nodiscard]] const ContainerdPlaces& places() const { return places_; }
+
+ private:
+  void supervise();
+  bool importPauseImage();
+  bool pause(std::chrono::milliseconds time);  // false: stopping
+
+  std::filesystem::path directory_;
+  ContainerdPlaces places_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  bool started_ = false;
+  std::thread supervisor_;
+};
+
+}  // namespace podpass::node

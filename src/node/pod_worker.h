@@ -1,0 +1,98 @@
+#pragma once
+
+#include <condition_variable>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "base/clock.h"
+#include "node/agent.h"
+#include "node/events.h"
+#include "node/pod_status.h"
+#include "node/runtime.h"
+#include "node/volumes.h"
+
+namespace podpass::node {
+
+// What all workers of a node share; outlives them.
+struct NodeContext {
+  AgentOptions options;
+  api::Client& client;
+  const Clock& clock;
+  Runtime& runtime;
+  Volumes& volumes;
+  Events& events;
+  std::string nodeIp;
+  std::filesystem::path kubeletRoot, logRoot;
+  std::mutex pulling{};  // one pull at a time
+};
+
+// True when a pull failed because no registry could be asked at all (no route, no name service), as opposed to one that refused.
+bool registryUnreachable(std::string_view pullError);
+
+// Brings one pod to what its spec says and keeps it there, on a thread of its own: volumes, image, sandbox, init containers, containers,
+// status. A failure says so in status and events and is tried again. A pod under deletion is killed with its grace, cleaned up, and its
+// object deleted.
+class PodWorker {
+ public:
+  PodWorker(NodeContext& node, DocumentPtr pod);
+  ~PodWorker();  // stops
+  PodWorker(const PodWorker&) = delete;
+  PodWorker& operator=(const PodWorker&) = delete;
+  void update(DocumentPtr pod);
+  void gone();  // the object no longer exists: kill with a short grace and clean up
+  void wake();
+  void askToStop();  // returns at once; Runtime::cancel ends what is waiting
+  [[nodiscard]] bool finished() const;
+  [[nodiscard]] const std::string& uid() const { return uid_; }
+
+ private:
+  struct Outcome {
+    std::chrono::milliseconds next;
+  };
+  void run();
+  std::chrono::milliseconds visit(const json::object& pod, bool gone);
+  std::chrono::milliseconds sync(const json::object& pod);
+  std::chrono::milliseconds end(const json::object& pod, bool gone);
+  Result<Observed> observe();
+  bool kill(const json::object& pod, std::chrono::seconds grace);
+  Result<std::string> ensureSandbox(const json::object& pod, const Observed& observed, bool& fresh);
+  bool startContainer(const json::object& pod, const json::object& spec, const std::string& sandbox, const Observed& observed);
+  Result<Image> ensureImage(const json::object& pod, const json::object& spec);
+  Result<Image> pullImage(const json::object& pod, const json::object& spec, const std::string& reference);
+  Result<void> addMounts(const json::object& pod, const json::object& spec, const std::string& podIp,
+                         const std::vector<std::pair<std::string, std::string>>& environment, ::runtime::v1::ContainerConfig& config);
+  bool crashLooping(const json::object& pod, const json::object& spec, const Container& newest);
+  void pruneDead(const std::vector<Container>& containers);
+  void publish(const json::object& pod, Observed observed);
+  void publish(const json::object& pod, json::object status);
+  void retryIn(std::chrono::milliseconds time) { next_ = std::min(next_, time); }
+  std::filesystem::path podDirectory() const { return node_.kubeletRoot / "pods" / uid_; }
+  std::filesystem::path logDirectory() const;
+
+  NodeContext& node_;
+  std::string uid_, ns_, name_;
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  DocumentPtr pod_;
+  bool woken_ = true, gone_ = false, stopping_ = false, finished_ = false;
+
+  // The worker's thread only.
+  struct BackOff {
+    int failures = 0;
+    SteadyTime until{};
+    std::string last;
+  };
+  std::map<std::string, BackOff> pulls_;  // by image
+  std::map<std::string, int> crashes_;    // by container: restarts so far in this life
+  std::map<std::string, Waiting> waiting_;
+  std::chrono::milliseconds next_{};
+  int failures_ = 0;  // of sync in a row
+  std::string written_;
+  std::thread thread_;
+};
+
+}  // namespace podpass::node

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+
+#include "api/client.h"
+#include "api/selector.h"
+#include "auth/authorizer.h"
+#include "auth/user.h"
+#include "server/admission.h"
+#include "store/store.h"
+
+// What Kubernetes calls the generic registry: create, read, update, patch and delete for every kind, over the store, with the rules that
+// are the same for all (metadata, preconditions, finalizers, grace, dry run). Per-kind rules come from the kind's table and from admission.
+namespace podpass::server {
+
+namespace asio = boost::asio;
+
+// One request's circumstances.
+struct Context {
+  auth::User user;
+  bool dryRun = false;
+  std::string fieldValidation = "Warn";       // Strict, Warn, Ignore
+  std::vector<std::string> warnings = {};     // become Warning headers
+};
+
+struct ListOptions {
+  std::string ns;                             // "" = all namespaces, or cluster-scoped
+  api::LabelSelector labels;
+  api::FieldSelector fields;
+  std::size_t limit = 0;
+  std::string continueToken;
+  std::uint64_t atRevision = 0;               // exactly this; 0 = now
+};
+
+struct ListPage {
+  std::vector<DocumentPtr> items;
+  std::uint64_t revision = 0;
+  std::string continueToken;
+  std::optional<std::uint64_t> remaining;
+};
+
+struct Deleted {
+  DocumentPtr object;   // the last state, or the object that is now being deleted
+  bool gone = false;    // removed from the store
+};
+
+enum class PatchType { Json, Merge, StrategicMerge };
+
+// Thread-safe. Coroutines resume on their caller's executor.
+class Registry final : public auth::ObjectReader {
+ public:
+  Registry(Store& store, const Clock& clock) : store_(store), clock_(clock) {}
+
+  // Admission reads objects, so it is made after the registry.
+  void setAdmission(const Admission* admission) { admission_ = admission; }
+
+  [[nodiscard]] Result<DocumentPtr> read(const api::Kind& kind, const std::string& ns, const std::string& name) const;
+  [[nodiscard]] Result<ListPage> list(const api::Kind& kind, const ListOptions& options) const;
+
+  asio::awaitable<Result<DocumentPtr>> create(Context& context, const api::Kind& kind, std::string ns, json::object object);
+  asio::awaitable<Result<DocumentPtr>> update(Context& context, const api::Kind& kind, api::ObjectName name, json::object object, std::string subresource);
+  asio::awaitable<Result<DocumentPtr>> patch(Context& context, const api::Kind& kind, api::ObjectName name, PatchType type, json::value patch,
+                                             std::string subresource);
+  asio::awaitable<Result<Deleted>> remove(Context& context, const api::Kind& kind, api::ObjectName name, api::DeleteOptions options);
+  // Binds a pod to a node (POST …/binding).
+  asio::awaitable<Result<void>> bind(Context& context, api::ObjectName pod, std::string node);
+
+  // auth::ObjectReader
+  [[nodiscard]] DocumentPtr get(const api::Kind& kind, const std::string& ns, const std::string& name) const override;
+  [[nodiscard]] std::vector<DocumentPtr> list(const api::Kind& kind, const std::string& ns) const override;
+  [[nodiscard]] std::uint64_t version(const api::Kind& kind) const override;
+
+  [[nodiscard]] Store& store() { return store_; }
+  static std::string prefixOf(const api::Kind& kind, const std::string& ns);
+
+ private:
+  using Change = std::function<Result<json::object>(const json::object& current)>;
+  asio::awaitable<Result<DocumentPtr>> modify(Context& context, const api::Kind& kind, api::ObjectName name, Change change, std::string subresource,
+                                              bool retry);
+  Result<json::object> prepareUpdate(Context& context, const api::Kind& kind, const json::object& before, json::object next,
+                                     const std::string& subresource) const;
+  asio::awaitable<Result<Entry>> commit(Mutation mutation);
+
+  Store& store_;
+  const Clock& clock_;
+  const Admission* admission_ = nullptr;
+};
+
+// Unknown and duplicate fields as fieldValidation asks: an error (Strict), warnings (Warn) or nothing.
+Result<void> reportProblems(Context& context, const api::Kind& kind, const std::vector<std::string>& problems);
+
+}  // namespace podpass::server

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "api/kind.h"
+#include "base/result.h"
+#include "http/http.h"
+
+// The one place where a Reason becomes an HTTP code and a Kubernetes Status (metav1.Status; spec api.md §4.3, §4.4).
+namespace podpass::server {
+
+int httpCode(Reason reason);
+json::object statusOf(const Error& error);
+http::Response failure(const Error& error);
+http::Response jsonResponse(int code, std::string text);
+
+// Errors in Kubernetes' words.
+Error notFound(const api::Kind& kind, std::string_view name);
+Error alreadyExists(const api::Kind& kind, std::string_view name);
+Error conflict(const api::Kind& kind, std::string_view name, std::string_view why);
+Error staleObject(const api::Kind& kind, std::string_view name);  // "the object has been modified; …"
+Error forbidden(const api::Kind& kind, std::string_view name, std::string_view why);
+Error noSuchResource();   // 404 under a served group
+Error methodNotAllowed();
+
+}  // namespace podpass::server

@@ -1,0 +1,268 @@
+#include "token/verifier.h"
+
+#include <openssl/crypto.h>
+
+#include <mutex>
+#include <unordered_map>
+
+#include "base/text.h"
+
+namespace podpass::token {
+namespace {
+
+constexpr std::string_view kLegacyIssuer = "kubernetes/serviceaccount";
+constexpr std::string_view kClaimPrefix = "kubernetes.io/serviceaccount/";
+constexpr std::size_t kMaxToken = 16u << 10;
+constexpr std::int64_t kLeewaySeconds = 60;
+constexpr std::int64_t kLatestDate = std::int64_t{1} << 53;  // beyond it a JSON number is not exact
+constexpr std::chrono::seconds kSignatureLife{10};
+constexpr std::size_t kSignatureShare = 1024;  // per shard
+constexpr std::size_t kShards = 16;
+
+Error refused(std::string sentence) { return Error{Reason::Unauthorized, std::move(sentence)}; }
+
+std::string listed(std::span<const std::string> texts) {
+  std::string out = "[";
+  for (const std::string& each : texts) out += (out.size() > 1 ? " " : "") + podpass::quoted(each);
+  return out + "]";
+}
+
+// RFC 7519 §2 NumericDate; absent: nullopt.
+Result<std::optional<std::int64_t>> numericDate(const json::object& payload, std::string_view name) {
+  const json::value* value = payload.if_contains(name);
+  if (value == nullptr) return std::optional<std::int64_t>();
+  const auto within = [](auto seconds) {
+    return seconds > -static_cast<decltype(seconds)>(kLatestDate) && seconds < static_cast<decltype(seconds)>(kLatestDate);
+  };
+  if (value->is_int64() && within(value->get_int64())) return std::optional(value->get_int64());
+  if (value->is_double() && within(value->get_double())) return std::optional(static_cast<std::int64_t>(value->get_double()));
+  return refused("the claim " + std::string(name) + " is not a NumericDate");
+}
+
+std::int64_t secondsOf(WallTime time) { return std::chrono::floor<std::chrono::seconds>(time.time_since_epoch()).count(); }
+
+bool isDeleted(const json::object& object, WallTime now) {
+  const Result<WallTime> at = parseRfc3339(textAt(object, {"metadata", "deletionTimestamp"}));
+  return at && *at < now - std::chrono::seconds(kLeewaySeconds);
+}
+
+}  // namespace
+
+// Tokens whose signature was good a moment ago. Only the signature: times and bound objects are judged at each call.
+class SignatureCache {
+ public:
+  bool holds(const std::string& digest, const std::shared_ptr<const KeyRing>& ring, SteadyTime now) {
+    Shard& shard = shardOf(digest);
+    std::lock_guard lock(shard.mutex);
+    const auto found = shard.good.find(digest);
+    return found != shard.good.end() && found->second.isOf(ring) && found->second.until > now;
+  }
+  void add(const std::string& digest, const std::shared_ptr<const KeyRing>& ring, SteadyTime now) {
+    Shard& shard = shardOf(digest);
+    std::lock_guard lock(shard.mutex);
+    if (shard.good.size() >= kSignatureShare) shard.good.clear();
+    shard.good[digest] = {ring, now + kSignatureLife};
+  }
+
+ private:
+  struct Good {
+    // A rotation makes every answer stale at once. Not a plain pointer: the next ring may lie where the last one lay.
+    std::weak_ptr<const KeyRing> ring;
+    SteadyTime until;
+    [[nodiscard]] bool isOf(const std::shared_ptr<const KeyRing>& other) const {
+      return !ring.owner_before(other) && !other.owner_before(ring);
+    }
+  };
+  struct Shard {
+    std::mutex mutex;
+    std::unordered_map<std::string, Good> good;
+  };
+  Shard& shardOf(const std::string& digest) { return shards_[static_cast<unsigned char>(digest[0]) % kShards]; }
+  std::array<Shard, kShards> shards_;
+};
+
+struct Verifier::Parts {
+  std::vector<std::string> issuers, apiAudiences;
+  const Snapshot<KeyRing>& ring;
+  BoundObjects objects;
+  const Clock& clock;
+  SignatureCache cache;
+
+  Result<void> signature(std::string_view compact, const jose::UnverifiedJws& jws) {
+    const std::shared_ptr<const KeyRing> keys = ring.load();
+    const std::string digest = sha256(compact);
+    if (cache.holds(digest, keys, clock.steady())) return {};
+    bool tried = false;
+    for (const auto& key : keys->keys()) {
+      if (!jws.kid.empty() && key->kid != jws.kid) continue;
+      tried = true;
+      if (!jose::verifies(*key, jws)) continue;
+      cache.add(digest, keys, clock.steady());
+      return {};
+    }
+    if (!tried) return refused("invalid signature, no keys found");
+    return refused(jws.kid.empty() ? "invalid signature: no key of this issuer made it"
+                                   : "invalid signature: it was not made by the key that the token names");
+  }
+
+  Result<std::vector<std::string>> audiences(const json::object& payload, std::span<const std::string> asked) const {
+    std::vector<std::string> own;
+    const json::value* aud = payload.if_contains("aud");
+    if (aud != nullptr && aud->is_string()) own.emplace_back(aud->get_string());
+    if (const json::array* list = aud != nullptr ? aud->if_array() : nullptr)
+      for (const json::value& each : *list) {
+        if (!each.is_string()) return refused("the claim aud holds something that is not a string");
+        own.emplace_back(each.get_string());
+      }
+    if (aud != nullptr && !aud->is_string() && !aud->is_array()) return refused("the claim aud is neither a string nor a list");
+    if (own.empty()) own = apiAudiences;
+    if (asked.empty()) asked = apiAudiences;
+    std::vector<std::string> shared;
+    for (const std::string& each : own)
+      if (std::find(asked.begin(), asked.end(), each) != asked.end()) shared.push_back(each);
+    if (shared.empty() && !apiAudiences.empty())
+      return refused("token audiences " + listed(own) + " is invalid for the target audiences " + listed(asked));
+    return shared;
+  }
+
+  // Legacy tokens have no times, and need none; but one that carries them means them.
+  Result<void> times(const json::object& payload, bool needsExpiry) const {
+    const std::int64_t now = secondsOf(clock.now());
+    const auto nbf = numericDate(payload, "nbf"), exp = numericDate(payload, "exp"), iat = numericDate(payload, "iat");
+    if (!nbf) return nbf.error();
+    if (!exp) return exp.error();
+    if (!iat) return iat.error();
+    if (!*exp && needsExpiry) return refused("service account token has no expiry");
+    if (*nbf && now + kLeewaySeconds < **nbf) return refused("service account token is not valid yet");
+    if (*exp && now - kLeewaySeconds > **exp) return refused("service account token has expired");
+    if (*iat && now + kLeewaySeconds < **iat) return refused("service account token is issued in the future");
+    return {};
+  }
+
+  // The live object must be the one that the claim names, and not be gone.
+  Result<void> bound(const json::object& claims, std::string_view member, std::string_view resource, const std::string& ns) const {
+    const json::object* ref = objectAt(claims, {member});
+    if (ref == nullptr && claims.contains(member)) return refused("the " + std::string(member) + " claim is not an object");
+    if (ref == nullptr) return {};
+    const std::string name(textAt(*ref, {"name"})), uid(textAt(*ref, {"uid"}));
+    const Result<DocumentPtr> live = objects(resource, ns, name);
+    if (!live && live.error().reason != Reason::NotFound) return live.error();
+    if (!live) return refused("service account token has been invalidated");
+    const std::string_view liveUid = textAt((*live)->value, {"metadata", "uid"});
+    const std::string kind(member);
+    if (liveUid != uid)
+      return refused(kind + " UID (" + std::string(liveUid) + ") does not match service account " + kind + " ref claim (" + uid + ")");
+    if (isDeleted((*live)->value, clock.now())) return refused("service account token has been invalidated");
+    return {};
+  }
+
+  Result<Identity> identityOf(const std::string& ns, const std::string& name, const std::string& uid, std::vector<std::string> auds) const {
+    Identity identity;
+    identity.username = "system:serviceaccount:" + ns + ":" + name;
+    identity.uid = uid;
+    identity.groups = {"system:serviceaccounts", "system:serviceaccounts:" + ns};
+    identity.audiences = std::move(auds);
+    return identity;
+  }
+
+  Result<Identity> boundToken(const json::object& payload, std::span<const std::string> asked) const {
+    Result<std::vector<std::string>> auds = audiences(payload, asked);
+    if (!auds) return auds.error();
+    if (Result<void> inTime = times(payload, true); !inTime) return inTime.error();
+    const json::object* claims = objectAt(payload, {"kubernetes.io"});
+    if (claims == nullptr) return refused("the token has no kubernetes.io claim");
+    const std::string ns(textAt(*claims, {"namespace"})), name(textAt(*claims, {"serviceaccount", "name"})),
+        uid(textAt(*claims, {"serviceaccount", "uid"}));
+    if (textAt(payload, {"sub"}) != "system:serviceaccount:" + ns + ":" + name) return refused("sub claim is invalid");
+    const Result<DocumentPtr> account = objects("serviceaccounts", ns, name);
+    if (!account)
+      return account.error().reason == Reason::NotFound ? refused("serviceaccounts " + podpass::quoted(name) + " not found")
+                                                        : account.error();
+    const std::string_view liveUid = textAt((*account)->value, {"metadata", "uid"});
+    if (liveUid != uid) return refused("service account UID (" + std::string(liveUid) + ") does not match claim (" + uid + ")");
+    if (isDeleted((*account)->value, clock.now())) return refused("service account " + ns + "/" + name + " has been deleted");
+    if (Result<void> secret = bound(*claims, "secret", "secrets", ns); !secret) return secret.error();
+    if (Result<void> pod = bound(*claims, "pod", "pods", ns); !pod) return pod.error();
+    if (!claims->contains("pod"))
+      if (Result<void> node = bound(*claims, "node", "nodes", ""); !node) return node.error();
+
+    Result<Identity> identity = identityOf(ns, name, uid, *std::move(auds));
+    const auto extra = [&](const char* key, std::string_view value) {
+      if (!value.empty()) identity->extra[key] = {std::string(value)};
+    };
+    extra("authentication.kubernetes.io/pod-name", textAt(*claims, {"pod", "name"}));
+    extra("authentication.kubernetes.io/pod-uid", textAt(*claims, {"pod", "uid"}));
+    extra("authentication.kubernetes.io/node-name", textAt(*claims, {"node", "name"}));
+    extra("authentication.kubernetes.io/node-uid", textAt(*claims, {"node", "uid"}));
+    if (const std::string_view jti = textAt(payload, {"jti"}); !jti.empty())
+      extra("authentication.kubernetes.io/credential-id", "JTI=" + std::string(jti));
+    const std::int64_t warnAfter = integerAt(*claims, {"warnafter"});
+    identity->stale = warnAfter != 0 && secondsOf(clock.now()) > warnAfter;
+    return identity;
+  }
+
+  Result<Identity> legacyToken(const json::object& payload, std::string_view compact, std::span<const std::string> asked) const {
+    Result<std::vector<std::string>> auds = audiences(payload, asked);
+    if (!auds) return auds.error();
+    if (Result<void> inTime = times(payload, false); !inTime) return inTime.error();
+    const auto claim = [&](std::string_view name) { return std::string(textAt(payload, {std::string(kClaimPrefix) + std::string(name)})); };
+    const std::string sub(textAt(payload, {"sub"})), ns = claim("namespace"), secretName = claim("secret.name");
+    const std::string name = claim("service-account.name"), uid = claim("service-account.uid");
+    const std::pair<const char*, const std::string&> needed[] = {
+        {"sub", sub}, {"namespace", ns}, {"secretName", secretName}, {"serviceAccountName", name}, {"serviceAccountUID", uid}};
+    for (const auto& [label, value] : needed)
+      if (value.empty()) return refused(std::string(label) + " claim is missing");
+    if (sub != "system:serviceaccount:" + ns + ":" + name) return refused("sub claim is invalid");
+
+    const Result<DocumentPtr> secret = objects("secrets", ns, secretName);
+    if (!secret && secret.error().reason != Reason::NotFound) return secret.error();
+    if (!secret || !textAt((*secret)->value, {"metadata", "deletionTimestamp"}).empty())
+      return refused("service account token has been invalidated");
+    const Result<std::string> stored = base64Decode(textAt((*secret)->value, {"data", "token"}));
+    if (!stored || !(Secret(*stored) == Secret(compact))) return refused("Token does not match server's copy");
+    const Result<DocumentPtr> account = objects("serviceaccounts", ns, name);
+    if (!account)
+      return account.error().reason == Reason::NotFound ? refused("serviceaccounts " + podpass::quoted(name) + " not found")
+                                                        : account.error();
+    const json::object& live = (*account)->value;
+    if (!textAt(live, {"metadata", "deletionTimestamp"}).empty()) return refused("ServiceAccount " + ns + "/" + name + " has been deleted");
+    if (textAt(live, {"metadata", "uid"}) != uid)
+      return refused("ServiceAccount UID (" + std::string(textAt(live, {"metadata", "uid"})) + ") does not match claim (" + uid + ")");
+    if (!textAt((*secret)->value, {"metadata", "labels", "kubernetes.io/legacy-token-invalid-since"}).empty())
+      return refused(
+          "the token in secret " + ns + "/" + secretName + " for service account " + ns + "/" + name +
+          " has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the "
+          "'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token");
+    Result<Identity> identity = identityOf(ns, name, uid, *std::move(auds));
+    if (const json::array* secrets = arrayAt(live, {"secrets"}))
+      for (const json::value& each : *secrets)
+        if (each.is_object() && textAt(each.get_object(), {"name"}) == secretName)
+          identity->warnings.emplace_back(
+              "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based "
+              "tokens.");
+    return identity;
+  }
+};
+
+Verifier::Verifier(std::vector<std::string> issuers, std::vector<std::string> apiAudiences, const Snapshot<KeyRing>& ring,
+                   BoundObjects objects, const Clock& clock)
+    : parts_(new Parts{std::move(issuers), std::move(apiAudiences), ring, std::move(objects), clock, {}}) {}
+Verifier::~Verifier() = default;
+
+const std::vector<std::string>& Verifier::apiAudiences() const { return parts_->apiAudiences; }
+
+Result<Identity> Verifier::verify(std::string_view compactToken, std::span<const std::string> audiences) const {
+  if (compactToken.size() > kMaxToken)
+    return Error{Reason::Unauthorized, "invalid bearer token", "", std::make_shared<Error>(refused("the token is larger than 16 KiB"))};
+  Result<jose::UnverifiedJws> jws = jose::parseCompactJws(compactToken);
+  if (!jws) return Error{Reason::Unauthorized, "invalid bearer token", "", std::make_shared<Error>(jws.error())};
+  const std::string_view issuer = textAt(jws->payload, {"iss"});
+  const bool legacy = issuer == kLegacyIssuer;
+  if (!legacy && std::find(parts_->issuers.begin(), parts_->issuers.end(), issuer) == parts_->issuers.end())
+    return Error{Reason::Unauthorized, "invalid bearer token", "",
+                 std::make_shared<Error>(refused("token issuer " + quoted(issuer.substr(0, 256)) + " is invalid"))};
+  if (Result<void> good = parts_->signature(compactToken, *jws); !good) return good.error();
+  return legacy ? parts_->legacyToken(jws->payload, compactToken, audiences) : parts_->boundToken(jws->payload, audiences);
+}
+
+}  // namespace podpass::token

@@ -1,0 +1,234 @@
+"""Everyday kubectl, unchanged, against podpass."""
+
+import json
+import re
+
+import pytest
+import yaml
+from conftest import Lines, eventually
+
+
+def config_map(name, data=None, **metadata):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}, "data": data or {}}
+
+
+def names(text):
+    return text.split()
+
+
+def test_the_default_account_has_one_secret(cluster_kubectl):
+    cluster_kubectl("wait", "sa/default", "--for=jsonpath={.secrets[0].name}", "--timeout=20s")
+    header, *rows = cluster_kubectl("get", "sa").splitlines()
+    assert header.split() == ["NAME", "SECRETS", "AGE"]
+    assert ["default", "1"] in [row.split()[:2] for row in rows]
+
+
+def test_an_object_lives_through_every_verb(kubectl):
+    assert kubectl("create", "-f", "-", stdin=config_map("a", {"k": "1"})) == "configmap/a created\n"
+    assert 'configmaps "a" already exists' in kubectl.fails("create", "-f", "-", stdin=config_map("a"))
+    assert kubectl("label", "cm", "a", "tier=gold") == "configmap/a labeled\n"
+    assert kubectl("annotate", "cm", "a", "note=hello") == "configmap/a annotated\n"
+    assert kubectl("patch", "cm", "a", "-p", '{"data":{"k":"2"}}') == "configmap/a patched\n"
+    assert kubectl("patch", "cm", "a", "--type=merge", "-p", '{"data":{"l":"3"}}') == "configmap/a patched\n"
+    assert kubectl("patch", "cm", "a", "--type=json", "-p", '[{"op":"add","path":"/data/m","value":"4"}]') == "configmap/a patched\n"
+    found = kubectl.json("get", "cm", "a")
+    assert found["data"] == {"k": "2", "l": "3", "m": "4"}
+    assert found["metadata"]["labels"] == {"tier": "gold"} and found["metadata"]["annotations"] == {"note": "hello"}
+    found["data"] = {"k": "9"}
+    assert kubectl("replace", "-f", "-", stdin=found) == "configmap/a replaced\n"
+    assert kubectl("get", "cm", "a", "-o", "jsonpath={.data}") == '{"k":"9"}'
+    assert kubectl("label", "cm", "a", "tier-") == "configmap/a unlabeled\n"
+    assert kubectl("delete", "cm", "a").startswith('configmap "a" deleted')
+    assert kubectl.fails("get", "cm", "a") == 'Error from server (NotFound): configmaps "a" not found\n'
+
+
+def test_apply_creates_changes_and_leaves_alone(kubectl):
+    assert kubectl("apply", "-f", "-", stdin=config_map("a", {"k": "1", "old": "x"})) == "configmap/a created\n"
+    assert kubectl("apply", "-f", "-", stdin=config_map("a", {"k": "1", "old": "x"})) == "configmap/a unchanged\n"
+    assert kubectl("apply", "-f", "-", stdin=config_map("a", {"k": "2"})) == "configmap/a configured\n"
+    assert kubectl.json("get", "cm", "a")["data"] == {"k": "2"}
+
+
+def test_the_same_object_in_every_output(kubectl):
+    kubectl("create", "configmap", "a", "--from-literal=k=v")
+    as_json = json.loads(kubectl("get", "cm", "a", "-o", "json"))
+    assert as_json == yaml.safe_load(kubectl("get", "cm", "a", "-o", "yaml"))
+    assert as_json["apiVersion"] == "v1" and as_json["kind"] == "ConfigMap" and as_json["data"] == {"k": "v"}
+    assert kubectl("get", "cm", "a", "-o", "jsonpath={.metadata.name} {.data.k}") == "a v"
+    assert kubectl("get", "cm", "a", "-o", "name") == "configmap/a\n"
+    assert kubectl("get", "cm", "a", "--no-headers", "-o", "wide").split()[:2] == ["a", "1"]
+    assert kubectl("get", "cm", "a", "-o", "custom-columns=N:.metadata.name").split() == ["N", "a"]
+
+
+def test_the_pod_table_has_the_columns_of_kubernetes(kubectl):
+    kubectl("run", "p", "--image=busybox", "--restart=Never")
+    header, row = kubectl("get", "pod", "p").splitlines()
+    assert header.split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
+    assert row.split()[:4] == ["p", "0/1", "Pending", "0"]
+    wide = kubectl("get", "pod", "p", "-o", "wide").splitlines()[0]
+    assert re.split(r"\s{2,}", wide.strip())[5:] == ["IP", "NODE", "NOMINATED NODE", "READINESS GATES"]
+    described = kubectl("describe", "pod", "p")
+    assert "Service Account:  default" in described and "kube-api-access-" in described
+
+
+def test_delete_is_waited_for(kubectl):
+    kubectl("create", "configmap", "a")
+    kubectl("delete", "cm", "a", "--wait=false")
+    kubectl("wait", "--for=delete", "cm/a", "--timeout=20s")
+    assert kubectl("get", "cm", "a", "--ignore-not-found") == ""
+
+
+def test_delete_by_label_leaves_the_others(kubectl):
+    for name, tier in (("a", "gold"), ("b", "gold"), ("c", "iron")):
+        kubectl("create", "-f", "-", stdin=config_map(name, labels={"tier": tier}))
+    kubectl("delete", "cm", "-l", "tier=gold")
+    assert "c" in names(kubectl("get", "cm", "-o", "jsonpath={.items[*].metadata.name}"))
+    assert kubectl("get", "cm", "-l", "tier=gold", "-o", "name") == ""
+
+
+def test_explain_knows_the_fields_of_a_pod(cluster_kubectl):
+    text = cluster_kubectl("explain", "pod.spec.containers")
+    assert re.search(r"KIND:\s+Pod", text) and re.search(r"VERSION:\s+v1", text)
+    for field in ("image", "command", "volumeMounts", "name"):
+        assert re.search(rf"^\s+{field}\s+<", text, re.MULTILINE), field
+    assert "-required-" in text
+    assert "does not exist" in cluster_kubectl.fails("explain", "pod.spec.zork")
+
+
+def test_discovery_lists_kinds_and_versions(cluster_kubectl):
+    text = cluster_kubectl("api-resources")
+    for line in (r"^pods\s+po\s+v1\s+true\s+Pod$", r"^serviceaccounts\s+sa\s+v1\s+true\s+ServiceAccount$",
+                 r"^namespaces\s+ns\s+v1\s+false\s+Namespace$", r"^roles\s+rbac\.authorization\.k8s\.io/v1\s+true\s+Role$",
+                 r"^tokenreviews\s+authentication\.k8s\.io/v1\s+false\s+TokenReview$"):
+        assert re.search(line, text, re.MULTILINE), f"{line} not in\n{text}"
+    versions = set(cluster_kubectl("api-versions").split())
+    assert {"v1", "authentication.k8s.io/v1", "authorization.k8s.io/v1", "rbac.authorization.k8s.io/v1"} <= versions
+    assert "Server Version" in cluster_kubectl("version")
+
+
+def test_auth_answers_who_and_what(kubectl, namespace):
+    assert kubectl("auth", "can-i", "create", "pods").strip() == "yes"
+    stranger = f"--as=system:serviceaccount:{namespace}:default"
+    assert kubectl.run("auth", "can-i", "create", "pods", stranger).stdout.strip() == "no"
+    mine = kubectl.json("auth", "whoami")["status"]["userInfo"]
+    assert "system:masters" in mine["groups"] and "system:authenticated" in mine["groups"]
+    theirs = kubectl.json("auth", "whoami", stranger)["status"]["userInfo"]
+    assert theirs["username"] == f"system:serviceaccount:{namespace}:default"
+    assert "pods" not in kubectl("auth", "can-i", "--list", stranger).split()
+
+
+def test_create_has_its_shortcuts(kubectl):
+    assert kubectl("create", "sa", "robot") == "serviceaccount/robot created\n"
+    assert kubectl("create", "secret", "generic", "s", "--from-literal=password=hunter2") == "secret/s created\n"
+    assert kubectl("get", "secret", "s", "-o", "jsonpath={.data.password}") == "aHVudGVyMg=="
+    assert kubectl("create", "token", "robot").strip().count(".") == 2
+    assert kubectl("get", "secret", "s", "--no-headers").split()[:3] == ["s", "Opaque", "1"]
+
+
+def test_a_dry_run_is_complete_and_stores_nothing(kubectl):
+    made = kubectl.json("create", "-f", "-", "--dry-run=server", stdin=config_map("a", {"k": "v"}))
+    assert made["metadata"]["uid"] and made["data"] == {"k": "v"}
+    assert "not found" in kubectl.fails("get", "cm", "a")
+    kubectl("create", "configmap", "a", "--from-literal=k=v")
+    assert kubectl("delete", "cm", "a", "--dry-run=server").endswith("deleted (server dry run)\n")
+    kubectl("label", "cm", "a", "x=y", "--dry-run=server")
+    assert "labels" not in kubectl.json("get", "cm", "a")["metadata"]
+
+
+def test_diff_shows_what_apply_would_change(kubectl):
+    kubectl("apply", "-f", "-", stdin=config_map("a", {"k": "1"}))
+    assert kubectl("diff", "-f", "-", stdin=config_map("a", {"k": "1"})) == ""
+    result = kubectl.run("diff", "-f", "-", stdin=config_map("a", {"k": "2"}))
+    assert result.returncode == 1, result
+    assert '-  k: "1"' in result.stdout and '+  k: "2"' in result.stdout
+    assert kubectl.json("get", "cm", "a")["data"] == {"k": "1"}
+
+
+def test_a_list_in_chunks_is_the_whole_list(kubectl, call, namespace):
+    for name in "abcde":
+        kubectl("create", "configmap", name)
+    chunked = kubectl("get", "cm", "--chunk-size=1", "-o", "jsonpath={.items[*].metadata.name}")
+    assert names(chunked) == ["a", "b", "c", "d", "e", "kube-root-ca.crt"]
+    first = call("GET", f"/api/v1/namespaces/{namespace}/configmaps?limit=2").json
+    assert len(first["items"]) == 2 and first["metadata"]["continue"] and first["metadata"]["remainingItemCount"] == 4
+
+
+@pytest.mark.parametrize("flag, selector, found", [
+    ("-l", "tier=gold", "a b"), ("-l", "tier!=gold", "c d"), ("-l", "tier in (gold, iron)", "a b c"), ("-l", "tier notin (gold)", "c d"),
+    ("-l", "tier", "a b c"), ("-l", "!tier", "d"), ("-l", "tier=gold,zone=x", "a"), ("-l", "tier=none", ""),
+    ("--field-selector", "metadata.name=a", "a"), ("--field-selector", "metadata.name!=a,metadata.name!=b", "c d")])
+def test_selectors_choose(kubectl, call, namespace, flag, selector, found):
+    labels = {"a": {"tier": "gold", "zone": "x"}, "b": {"tier": "gold"}, "c": {"tier": "iron"}, "d": {}}
+    for name, worn in labels.items():
+        made = call("POST", f"/api/v1/namespaces/{namespace}/secrets", {"metadata": {"name": name, "labels": worn}, "type": "e2e/test"})
+        assert made.code == 201, made
+    answer = names(kubectl("get", "secret", flag, selector, "-o", "jsonpath={.items[*].metadata.name}"))
+    assert [name for name in answer if name in labels] == found.split()
+
+
+def test_secrets_are_selected_by_type(kubectl):
+    kubectl("create", "secret", "generic", "s")
+    assert kubectl("get", "secret", "--field-selector=type=Opaque", "-o", "name") == "secret/s\n"
+
+
+def test_a_generated_name_has_five_characters_more(kubectl):
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "job-"}}
+    made = {kubectl("create", "-o", "name", "-f", "-", stdin=body).strip() for _ in range(2)}
+    assert len(made) == 2
+    assert all(re.fullmatch(r"configmap/job-[a-z0-9]{5}", name) for name in made)
+
+
+def owned(name, uid, owner="owner"):
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner, "uid": uid}
+    return config_map(name, ownerReferences=[reference])
+
+
+def test_what_is_owned_goes_with_its_owner(kubectl):
+    uid = kubectl.json("create", "-f", "-", stdin=config_map("owner"))["metadata"]["uid"]
+    kubectl("create", "-f", "-", stdin=owned("dependent", uid))
+    kubectl("delete", "cm", "owner")
+    kubectl("wait", "--for=delete", "cm/dependent", "--timeout=20s")
+
+
+def test_an_orphan_stays_without_its_owner(kubectl):
+    uid = kubectl.json("create", "-f", "-", stdin=config_map("owner"))["metadata"]["uid"]
+    kubectl("create", "-f", "-", stdin=owned("dependent", uid))
+    kubectl("delete", "cm", "owner", "--cascade=orphan")
+    eventually(lambda: "ownerReferences" not in kubectl.json("get", "cm", "dependent")["metadata"], what="the orphan's release")
+
+
+def test_a_namespace_ends_with_all_that_is_in_it(cluster_kubectl, namespace, call):
+    name = namespace + "-ending"
+    assert cluster_kubectl("create", "namespace", name) == f"namespace/{name} created\n"
+    inside = cluster_kubectl.within(name)
+    eventually(lambda: inside.run("get", "sa/default", "cm/kube-root-ca.crt").returncode == 0, what="the namespace's first objects")
+    inside("create", "configmap", "a")
+    cluster_kubectl("delete", "namespace", name, "--timeout=30s")
+    assert f'namespaces "{name}" not found' in cluster_kubectl.fails("get", "namespace", name)
+    assert call("GET", f"/api/v1/namespaces/{name}/configmaps").json["items"] == []
+
+
+def test_an_object_in_a_missing_namespace_is_not_found(cluster_kubectl):
+    assert 'namespaces "nowhere" not found' in cluster_kubectl.fails("-n", "nowhere", "create", "configmap", "a")
+
+
+def test_get_watches(kubectl):
+    kubectl("create", "configmap", "seen", "--from-literal=k=v")
+    watcher = kubectl.start("get", "cm", "-w", "-o", "name")
+    try:
+        lines = Lines(watcher.stdout)
+        lines.until("configmap/seen", 20)
+        kubectl("create", "configmap", "later")
+        lines.until("configmap/later", 20)
+        assert watcher.poll() is None, "a watch goes on until it is told to stop"
+    finally:
+        watcher.terminate()
+        watcher.wait(20)
+
+
+def test_a_finalizer_holds_a_deleted_object(kubectl):
+    kubectl("create", "-f", "-", stdin=config_map("held", finalizers=["e2e.example/hold"]))
+    kubectl("delete", "cm", "held", "--wait=false")
+    assert kubectl.json("get", "cm", "held")["metadata"]["deletionTimestamp"]
+    kubectl("patch", "cm", "held", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    kubectl("wait", "--for=delete", "cm/held", "--timeout=20s")

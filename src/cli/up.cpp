@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <future>
 
@@ -11,6 +12,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "cli/verbs.h"
 #include "controllers/controllers.h"
 #include "crypto/certificate.h"
 #include "http/http.h"
@@ -30,8 +32,10 @@ namespace fs = std::filesystem;
 constexpr const char* kApiAudience = "https://kubernetes.default.svc";  // what tokens say unless asked otherwise
 
 std::string kubeconfig(const std::string& url, const std::string& caPem, const crypto::IssuedCertificate& admin) {
-  return "apiVersion: v1\nkind: Config\nclusters:\n- name: podpass\n  cluster:\n    server: " + url + "\n    certificate-authority-data: " + base64Encode(caPem) +
-         "\ncontexts:\n- name: podpass\n  context:\n    cluster: podpass\n    user: admin\ncurrent-context: podpass\nusers:\n- name: admin\n  user:\n"
+  return "apiVersion: v1\nkind: Config\nclusters:\n- name: podpass\n  cluster:\n    server: " + url +
+         "\n    certificate-authority-data: " + base64Encode(caPem) +
+         "\ncontexts:\n- name: podpass\n  context:\n    cluster: podpass\n    user: admin\ncurrent-context: podpass\nusers:\n- name: "
+         "admin\n  user:\n"
          "    client-certificate-data: " +
          base64Encode(admin.certificatePem) + "\n    client-key-data: " + base64Encode(admin.keyPem.reveal()) + "\n";
 }
@@ -100,7 +104,8 @@ Result<void> up(const UpOptions& options) {
   crypto::CertificateRequest serving{.commonName = "podpass", .forServer = true};
   serving.dnsNames = {"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"};
   serving.addresses = {"127.0.0.1", "::1"};
-  if (options.bind != "127.0.0.1" && options.bind != "::1" && options.bind != "0.0.0.0" && options.bind != "::") serving.addresses.push_back(options.bind);
+  if (options.bind != "127.0.0.1" && options.bind != "::1" && options.bind != "0.0.0.0" && options.bind != "::")
+    serving.addresses.push_back(options.bind);
   Result<crypto::IssuedCertificate> certificate = authority->issue(serving, clock.now());
   if (!certificate) return certificate.error();
   if (Result<void> written = writeFileAtomically(directory / "server.key", certificate->keyPem.reveal(), 0600); !written) return written;
@@ -127,7 +132,8 @@ Result<void> up(const UpOptions& options) {
   server::Registry registry(**store, clock);
   const server::Admission admission(registry);
   registry.setAdmission(&admission);
-  const token::BoundObjects objects = [&registry](std::string_view plural, const std::string& ns, const std::string& name) -> Result<DocumentPtr> {
+  const token::BoundObjects objects = [&registry](std::string_view plural, const std::string& ns,
+                                                  const std::string& name) -> Result<DocumentPtr> {
     return registry.read(*api::findKind("", "v1", plural), ns, name);
   };
   const token::Issuer issuer(issuerUrl, ring);
@@ -150,18 +156,24 @@ Result<void> up(const UpOptions& options) {
   controllers::Controllers controllers(client, clock, std::move(control));
   if (Result<void> started = controllers.start(); !started) return started;
 
-  Result<crypto::IssuedCertificate> admin = authority->issue({.commonName = "podpass-admin", .organizations = {"system:masters"}}, clock.now());
+  Result<crypto::IssuedCertificate> admin =
+      authority->issue({.commonName = "podpass-admin", .organizations = {"system:masters"}}, clock.now());
   if (!admin) return admin.error();
-  if (Result<void> written = writeFileAtomically(directory / "admin.kubeconfig", kubeconfig(url, authority->certificatePem(), *admin), 0600); !written) return written;
+  if (Result<void> written =
+          writeFileAtomically(directory / "admin.kubeconfig", kubeconfig(url, authority->certificatePem(), *admin), 0600);
+      !written)
+    return written;
   const std::string endpoints = json::serialize(json::object{{"apiserver", url}, {"issuer", issuerUrl}}) + "\n";
   if (Result<void> written = writeFileAtomically(directory / "endpoints.json", endpoints, 0644); !written) return written;
 
-  server::LocalClient nodeClient({.name = "system:node:" + options.nodeName, .groups = {"system:nodes", "system:authenticated"}}, registry, apiServer, authorizer);
+  server::LocalClient nodeClient({.name = "system:node:" + options.nodeName, .groups = {"system:nodes", "system:authenticated"}}, registry,
+                                 apiServer, authorizer);
   std::unique_ptr<node::Agent> agent;
   if (options.node == "auto" && ::geteuid() != 0) {
     std::fprintf(stderr, "podpass: running containers needs root, so no node is registered; everything else works (--node off says so)\n");
   } else if (options.node == "auto") {
-    agent = node::makeAgent({options.nodeName, directory / "node", options.containerd, host, std::to_string(listener->port())}, nodeClient, clock);
+    agent = node::makeAgent({options.nodeName, directory / "node", options.containerd, host, std::to_string(listener->port())}, nodeClient,
+                            clock);
     if (Result<void> started = agent->start(); !started) {
       log::warn("node agent not started", {{"err", log::chain(started.error())}});
       agent = nullptr;
@@ -180,6 +192,41 @@ Result<void> up(const UpOptions& options) {
   listener->stop(2s);
   apiServer.setNodeAccess(nullptr);
   return {};
+}
+
+void addUp(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<UpOptions>();
+  auto level = std::make_shared<std::string>("info");
+  CLI::App* up = app.add_subcommand("up", "run everything in one process until it is told to stop");
+  up->add_option("--data-dir", options->dataDir, "where keys, certificates, objects and the kubeconfig are kept")->required();
+  up->add_option("--bind", options->bind, "address to listen on")->capture_default_str();
+  up->add_option("--port", options->port, "port to listen on; 0 picks a free one")->capture_default_str();
+  up->add_option("--issuer", options->issuer, "issuer URL written into tokens; default: the API server's own URL");
+  up->add_option("--node", options->node, "register this machine as a node and run pods: auto or off")
+      ->check(CLI::IsMember({"auto", "off"}))
+      ->capture_default_str();
+  up->add_option("--node-name", options->nodeName, "name of the node")->capture_default_str();
+  up->add_option("--containerd", options->containerd, "socket of a containerd to use; default: a private one is started");
+  up->add_option("--legacy-token-secrets", options->legacyTokenSecrets,
+                 "auto: a token Secret for each service account; manual: only for annotated Secrets")
+      ->check(CLI::IsMember({"auto", "manual"}))
+      ->capture_default_str();
+  up->add_option("--service-account-max-token-expiration", options->maxTokenSeconds, "longest life of a token in seconds; 0: no limit")
+      ->capture_default_str();
+  up->add_option("--service-account-extend-token-expiration", options->extendTokens,
+                 "one year for the injected tokens, with a warning after 3607 s")
+      ->capture_default_str();
+  up->add_flag("--anonymous-issuer-discovery", options->anonymousIssuer, "let anybody read the discovery document and the public keys");
+  up->add_option("--log-level", *level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  up->callback([options, level, &chosen] {
+    chosen = [options, level] {
+      setLogLevel(*level);
+      const Result<void> done = cli::up(*options);
+      return done ? kYes : refuse(done.error());
+    };
+  });
 }
 
 }  // namespace podpass::cli

@@ -11,14 +11,14 @@ struct UpOptions {
   std::string dataDir;
   std::string bind = "127.0.0.1";
   unsigned short port = 6443;
-  std::string issuer = {};            // empty: https://BIND:PORT
-  std::string node = "auto";          // auto, off
+  std::string issuer = {};    // empty: https://BIND:PORT
+  std::string node = "auto";  // auto, off
   std::string nodeName = "podpass";
-  std::string containerd = {};        // socket of an existing containerd
+  std::string containerd = {};              // socket of an existing containerd
   std::string legacyTokenSecrets = "auto";  // auto, manual
   std::int64_t maxTokenSeconds = 0;
   bool extendTokens = true;
-  bool anonymousIssuer = false;       // let anybody read the issuer documents
+  bool anonymousIssuer = false;  // let anybody read the issuer documents
 };
 
 // Everything in one process, until SIGTERM or SIGINT. Prints where the kubeconfig is, a first command to try and how to stop.

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/result.h"
+
+namespace CLI {
+class App;
+}
+
+// One file per verb: each adds its subcommand to `app` and, when the user chose it, leaves in `chosen` what is to be run. The options live
+// in that function. What runs answers with the exit status.
+namespace podpass::cli {
+
+constexpr int kYes = 0, kNo = 1, kUsage = 2;
+using Chosen = std::function<int()>;
+
+void addUp(CLI::App& app, Chosen& chosen);
+void addToken(CLI::App& app, Chosen& chosen);
+void addCompletion(CLI::App& app, Chosen& chosen);
+
+// Prints the error's chain and its fix to standard error; kNo.
+int refuse(const Error& error);
+// --log-level's words: debug, info, warn, error.
+void setLogLevel(const std::string& level);
+// A token comes from a file or, as "-", standard input; never from argv, which every user of the machine can read.
+Result<std::string> readToken(const std::string& file);
+
+}  // namespace podpass::cli

@@ -30,7 +30,9 @@ demo: build
 run: build
 	build/podpass up --data-dir $${PODPASS_DATA_DIR:-$$HOME/.local/share/podpass}
 
+# Whole paths first, as a table; then the hot code beside which each *_bench.cpp stands.
 bench: build
+	@PODPASS=$(CURDIR)/build/podpass PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 test/bench/bench.py
 	@set -e; for bench in build/src/*/*_bench; do $$bench; done
 
 # The unit tests under a sanitizer, in a build directory of its own.

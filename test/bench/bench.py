@@ -1,0 +1,141 @@
+#!/usr/bin/python3
+"""Whole paths over TLS, with `openssl speed` beside them on the same machine; printed as a table.
+
+The load is h2load's: 32 HTTP/1.1 connections that each ask and wait, as a service account with a bound token. Client and server share
+the cores. Needs PODPASS to name the binary. The token stands in h2load's argv: it is for a throw-away server on loopback.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
+from podpass import Call, Credentials, Podpass, eventually  # noqa: E402
+
+CONNECTIONS = 32
+SECONDS = int(os.environ.get("PODPASS_BENCH_SECONDS", "5"))
+PODS = int(os.environ.get("PODPASS_BENCH_PODS", "13500"))
+ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
+TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+POD = {"metadata": {"generateName": "bench-", "labels": {"app": "bench"}},
+       "spec": {"containers": [{"name": "c", "image": "busybox", "command": ["sleep", "3600"]}]}}
+
+
+def row(what, figure, note=""):
+    print(f"| {what:<44} | {figure:>12} | {note:<58} |", flush=True)
+
+
+def openssl_speed(algorithm):
+    """Signatures per second that OpenSSL makes on all cores."""
+    done = subprocess.run(["openssl", "speed", "-multi", str(os.cpu_count()), "-seconds", "3", algorithm], capture_output=True, text=True, check=True)
+    columns = done.stdout.splitlines()[-1].split()
+    return float(columns[-2])  # the last two columns: sign/s verify/s
+
+
+class Load:
+    """h2load against one server."""
+
+    def __init__(self, server, token, directory):
+        self._server = server
+        self._token = token
+        self._directory = pathlib.Path(directory)
+
+    def run(self, path, body=None, protocol="--h1", requests=None, content="application/json"):
+        """Requests per second; every answer must be a success."""
+        command = ["h2load", "-t", "1", "-c", str(CONNECTIONS), "-H", "Authorization: Bearer " + self._token, "-H", "Accept: application/json"]
+        command += [protocol] if protocol else []
+        command += ["-n", str(requests)] if requests else ["-D", str(SECONDS), "--warm-up-time", "1"]
+        if body is not None:
+            file = self._directory / "body"
+            file.write_text(json.dumps(body))
+            command += ["-d", str(file), "-H", "Content-Type: " + content]
+        done = subprocess.run([*command, self._server.url + path], capture_output=True, text=True, check=True, timeout=SECONDS + 120).stdout
+        rate = float(re.search(r"([\d.]+) req/s", done).group(1))
+        codes = [int(number) for number in re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", done).groups()]
+        if codes[0] == 0 or sum(codes[1:]):
+            raise RuntimeError(f"{path}: not every answer was a success:\n{done}")
+        return rate
+
+
+def memory(pid):
+    """(RSS, PSS) in MB."""
+    text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return tuple(int(re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE).group(1)) / 1024 for name in ("Rss", "Pss"))
+
+
+def admin_token(call):
+    """A token of a service account that may do everything."""
+    binding = {"metadata": {"name": "bench"}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+               "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "default"}]}
+    eventually(lambda: call("GET", ACCOUNT).code == 200)
+    made = call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding)
+    assert made.code in (201, 409), made
+    return call("POST", ACCOUNT + "/token", {"spec": {"expirationSeconds": 7200}}).json["status"]["token"]
+
+
+def rates(directory, algorithm, bare):
+    with Podpass(directory, "--node", "off") as server:
+        call = Call(server.url, Credentials(server.kubeconfig, directory))
+        token = admin_token(call)
+        load = Load(server, token, directory)
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["sts.amazonaws.com"]}}
+        rate = load.run(ACCOUNT + "/token", request)
+        row(f"TokenRequest {algorithm} /s", f"{rate:,.0f}", f"{100 * rate / bare:.0f} % of openssl speed")
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+        row(f"TokenReview of a live {algorithm} token /s", f"{load.run(TOKEN_REVIEWS, review):,.0f}")
+        if algorithm == "RS256":
+            row("GET of an object /s", f"{load.run(ACCOUNT):,.0f}", "HTTP/1.1")
+            row("GET of an object /s", f"{load.run(ACCOUNT, protocol=None):,.0f}", "HTTP/2")
+            row("pod create, with admission, durable /s", f"{load.run('/api/v1/namespaces/default/pods', POD):,.0f}")
+
+
+def many_pods(directory):
+    with Podpass(directory, "--node", "off") as server:
+        call = Call(server.url, Credentials(server.kubeconfig, directory))
+        token = admin_token(call)
+        rss, pss = memory(server.process.pid)
+        row("memory idle, MB", f"{rss:.1f}", f"RSS; PSS {pss:.1f}")
+        Load(server, token, directory).run("/api/v1/namespaces/default/pods", POD, requests=PODS)
+        rss, pss = memory(server.process.pid)
+        row(f"memory with {PODS} pods, MB", f"{rss:.1f}", f"RSS; PSS {pss:.1f}")
+
+
+def start_to_ready(times=7):
+    seconds = []
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as directory, Podpass(directory, "--node", "off") as server:
+            seconds.append(server.start_seconds * 1000)
+    seconds.sort()
+    row("start to ready, empty data directory, ms", f"{seconds[times // 2]:.0f}", f"median of {times}; {seconds[0]:.0f} to {seconds[-1]:.0f}")
+
+
+def own_key(directory, algorithm):
+    """A signing key that the server finds at its start, in place of the RSA key that it would make."""
+    data = pathlib.Path(directory) / "data"
+    data.mkdir(mode=0o700)
+    subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", data / "signing.key"],
+                   check=True, capture_output=True)
+
+
+def main():
+    row("whole path over TLS, 32 connections", "figure", f"{os.cpu_count()} cores, shared with the client")
+    print(f"|{'-' * 46}|{'-' * 13}:|{'-' * 60}|")
+    rsa, ec = openssl_speed("rsa2048"), openssl_speed("ecdsap256")
+    row("openssl speed rsa2048, signatures /s", f"{rsa:,.0f}")
+    row("openssl speed ecdsap256, signatures /s", f"{ec:,.0f}")
+    with tempfile.TemporaryDirectory() as directory:
+        rates(directory, "RS256", rsa)
+    with tempfile.TemporaryDirectory() as directory:
+        own_key(directory, "ES256")
+        rates(directory, "ES256", ec)
+    start_to_ready()
+    with tempfile.TemporaryDirectory() as directory:
+        many_pods(directory)
+
+
+if __name__ == "__main__":
+    main()

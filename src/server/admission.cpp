@@ -18,7 +18,8 @@ json::object tokenVolume(const std::string& name) {
   sources.push_back(json::object{{"serviceAccountToken", json::object{{"expirationSeconds", kTokenSeconds}, {"path", "token"}}}});
   json::array certificate{json::object{{"key", "ca.crt"}, {"path", "ca.crt"}}};
   sources.push_back(json::object{{"configMap", json::object{{"name", "kube-root-ca.crt"}, {"items", std::move(certificate)}}}});
-  json::array nsItem{json::object{{"path", "namespace"}, {"fieldRef", json::object{{"apiVersion", "v1"}, {"fieldPath", "metadata.namespace"}}}}};
+  json::array nsItem{
+      json::object{{"path", "namespace"}, {"fieldRef", json::object{{"apiVersion", "v1"}, {"fieldPath", "metadata.namespace"}}}}};
   sources.push_back(json::object{{"downwardAPI", json::object{{"items", std::move(nsItem)}}}});
   return json::object{{"name", name}, {"projected", json::object{{"sources", std::move(sources)}, {"defaultMode", 420}}}};
 }
@@ -41,7 +42,8 @@ void mountTokens(json::object& spec) {
   std::string volume;
   if (const json::array* volumes = arrayAt(spec, {"volumes"}))
     for (const json::value& each : *volumes)
-      if (each.is_object() && textAt(each.get_object(), {"name"}).starts_with(kTokenVolumePrefix)) volume = textAt(each.get_object(), {"name"});
+      if (each.is_object() && textAt(each.get_object(), {"name"}).starts_with(kTokenVolumePrefix))
+        volume = textAt(each.get_object(), {"name"});
   const bool reused = !volume.empty();
   if (!reused) volume = std::string(kTokenVolumePrefix) + randomSuffix();
   bool needed = false;
@@ -67,7 +69,9 @@ std::string nodeOf(const auth::User& user) {
   return user.in("system:nodes") && user.name.starts_with(kNodePrefix) ? user.name.substr(kNodePrefix.size()) : std::string();
 }
 
-bool isTrue(std::string_view text) { return text == "true" || text == "True" || text == "TRUE" || text == "t" || text == "T" || text == "1"; }
+bool isTrue(std::string_view text) {
+  return text == "true" || text == "True" || text == "TRUE" || text == "t" || text == "T" || text == "1";
+}
 
 }  // namespace
 
@@ -76,7 +80,8 @@ Result<void> Admission::namespaceLifecycle(const AdmissionRequest& request) cons
   const DocumentPtr found = objects_.get(core("namespaces"), "", request.ns);
   if (!found) return notFound(core("namespaces"), request.ns);
   if (textAt(found->value, {"metadata", "deletionTimestamp"}).empty()) return {};
-  Error error = forbidden(request.kind, request.name, "unable to create new content in namespace " + request.ns + " because it is being terminated");
+  Error error =
+      forbidden(request.kind, request.name, "unable to create new content in namespace " + request.ns + " because it is being terminated");
   error.causes.push_back({"metadata.namespace", "namespace " + request.ns + " is being terminated", "NamespaceTerminating"});
   return error;
 }
@@ -84,7 +89,8 @@ Result<void> Admission::namespaceLifecycle(const AdmissionRequest& request) cons
 Result<void> Admission::serviceAccount(const AdmissionRequest& request, json::object& pod) const {
   json::object& spec = makeObjectAt(pod, {"spec"});
   if (!textAt(pod, {"metadata", "annotations", "kubernetes.io/config.mirror"}).empty()) {
-    if (!textAt(spec, {"serviceAccountName"}).empty()) return forbidden(request.kind, request.name, "a mirror pod may not reference service accounts");
+    if (!textAt(spec, {"serviceAccountName"}).empty())
+      return forbidden(request.kind, request.name, "a mirror pod may not reference service accounts");
     return {};
   }
   if (textAt(spec, {"serviceAccountName"}).empty()) spec["serviceAccountName"] = "default";
@@ -139,7 +145,8 @@ Result<void> Admission::mutate(const AdmissionRequest& request, json::object& ob
 
 Result<void> Admission::validate(const AdmissionRequest& request, const json::object* object, const json::object* before) const {
   const bool isNamespace = request.kind.group.empty() && request.kind.plural == "namespaces";
-  if (request.operation == "DELETE" && isNamespace && (request.name == "default" || request.name == "kube-system" || request.name == "kube-public"))
+  if (request.operation == "DELETE" && isNamespace &&
+      (request.name == "default" || request.name == "kube-system" || request.name == "kube-public"))
     return forbidden(request.kind, request.name, "this namespace may not be deleted");
 
   const std::string node = nodeOf(request.user);
@@ -148,7 +155,10 @@ Result<void> Admission::validate(const AdmissionRequest& request, const json::ob
   if (request.kind.plural == "nodes" && request.name != node)
     return forbidden(request.kind, request.name, "node " + quoted(node) + " is not allowed to modify node " + quoted(request.name));
   if (request.kind.plural == "pods") {
-    if (request.operation == "CREATE") return forbidden(request.kind, request.name, "pod does not have \"kubernetes.io/config.mirror\" annotation, node " + quoted(node) + " can only create mirror pods");
+    if (request.operation == "CREATE")
+      return forbidden(
+          request.kind, request.name,
+          "pod does not have \"kubernetes.io/config.mirror\" annotation, node " + quoted(node) + " can only create mirror pods");
     const json::object* pod = before != nullptr ? before : object;
     if (pod != nullptr && textAt(*pod, {"spec", "nodeName"}) != node)
       return forbidden(request.kind, request.name, "node " + quoted(node) + " can only update pods with spec.nodeName set to itself");
@@ -156,7 +166,8 @@ Result<void> Admission::validate(const AdmissionRequest& request, const json::ob
   return {};
 }
 
-Result<void> Admission::tokenRequest(const auth::User& user, const std::string& ns, const std::string& account, const json::object& request) const {
+Result<void> Admission::tokenRequest(const auth::User& user, const std::string& ns, const std::string& account,
+                                     const json::object& request) const {
   const std::string node = nodeOf(user);
   if (node.empty()) return {};
   const api::Kind& accounts = core("serviceaccounts");
@@ -175,8 +186,9 @@ Result<void> Admission::tokenRequest(const auth::User& user, const std::string& 
 
   const json::array* audiences = arrayAt(request, {"spec", "audiences"});
   if (audiences != nullptr && audiences->size() > 1) return refuse("node may only request 0 or 1 audiences");
-  const std::string_view audience =
-      audiences != nullptr && !audiences->empty() && (*audiences)[0].is_string() ? std::string_view((*audiences)[0].get_string()) : std::string_view();
+  const std::string_view audience = audiences != nullptr && !audiences->empty() && (*audiences)[0].is_string()
+                                        ? std::string_view((*audiences)[0].get_string())
+                                        : std::string_view();
   if (const json::array* volumes = arrayAt(pod->value, {"spec", "volumes"}))
     for (const json::value& volume : *volumes) {
       const json::array* sources = volume.is_object() ? arrayAt(volume.get_object(), {"projected", "sources"}) : nullptr;

@@ -7,13 +7,14 @@
 #include "auth/authorizer.h"
 #include "auth/user.h"
 
-// What happens to an object between decoding and storing, beside its schema: the built-in admission plugins (spec api.md §11, tokens.md §7, §9.2).
+// What happens to an object between decoding and storing, beside its schema: the built-in admission plugins (spec api.md §11, tokens.md §7,
+// §9.2).
 namespace podpass::server {
 
 struct AdmissionRequest {
   const auth::User& user;
   const api::Kind& kind;
-  std::string operation;            // CREATE, UPDATE, DELETE
+  std::string operation;  // CREATE, UPDATE, DELETE
   std::string ns, name;
   std::string subresource = {};
 };

@@ -16,18 +16,18 @@
 namespace podpass::server {
 
 struct ApiServerOptions {
-  std::string serverAddress;                 // "127.0.0.1:6443", told in GET /api
-  std::string jwksUri;                       // in the discovery document
-  std::chrono::seconds maxTokenLife{0};      // --service-account-max-token-expiration; 0: no limit
-  bool extendTokens = true;                  // --service-account-extend-token-expiration
+  std::string serverAddress;             // "127.0.0.1:6443", told in GET /api
+  std::string jwksUri;                   // in the discovery document
+  std::chrono::seconds maxTokenLife{0};  // --service-account-max-token-expiration; 0: no limit
+  bool extendTokens = true;              // --service-account-extend-token-expiration
 };
 
 // Everything it refers to outlives it. handle() is called on the connections' event loops and is thread-safe.
 class ApiServer {
  public:
   ApiServer(ApiServerOptions options, Registry& registry, const Admission& admission, const auth::Authenticator& authenticator,
-            const auth::Authorizer& authorizer, const token::Issuer& issuer, const token::Verifier& verifier, const Snapshot<token::KeyRing>& ring,
-            const Clock& clock);
+            const auth::Authorizer& authorizer, const token::Issuer& issuer, const token::Verifier& verifier,
+            const Snapshot<token::KeyRing>& ring, const Clock& clock);
   ~ApiServer();
   ApiServer(const ApiServer&) = delete;
   ApiServer& operator=(const ApiServer&) = delete;

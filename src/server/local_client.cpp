@@ -54,7 +54,9 @@ Result<void> LocalClient::authorize(const api::Kind& kind, std::string_view verb
   asked.fieldSelector = fields;
   const auth::Decision decision = authorizer_.authorize(asked);
   if (decision.allowed) return {};
-  return forbidden(kind, name.name, "User " + quoted(user_.name) + " cannot " + std::string(verb) + " it" + (decision.reason.empty() ? "" : ": " + decision.reason));
+  return forbidden(
+      kind, name.name,
+      "User " + quoted(user_.name) + " cannot " + std::string(verb) + " it" + (decision.reason.empty() ? "" : ": " + decision.reason));
 }
 
 Result<DocumentPtr> LocalClient::get(const api::Kind& kind, const api::ObjectName& name) {
@@ -85,13 +87,15 @@ Result<DocumentPtr> LocalClient::updateStatus(const api::Kind& kind, const api::
   return updateSubresource(kind, name, "status", std::move(object));
 }
 
-Result<DocumentPtr> LocalClient::updateSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource, json::object object) {
+Result<DocumentPtr> LocalClient::updateSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource,
+                                                   json::object object) {
   if (Result<void> allowed = authorize(kind, "update", name, subresource); !allowed) return allowed.error();
   Context context{.user = user_};
   return wait(registry_.update(context, kind, name, std::move(object), std::string(subresource)));
 }
 
-Result<DocumentPtr> LocalClient::mergePatch(const api::Kind& kind, const api::ObjectName& name, json::object patch, std::string_view subresource) {
+Result<DocumentPtr> LocalClient::mergePatch(const api::Kind& kind, const api::ObjectName& name, json::object patch,
+                                            std::string_view subresource) {
   if (Result<void> allowed = authorize(kind, "patch", name, subresource); !allowed) return allowed.error();
   Context context{.user = user_};
   return wait(registry_.patch(context, kind, name, PatchType::Merge, json::value(std::move(patch)), std::string(subresource)));
@@ -105,7 +109,8 @@ Result<void> LocalClient::remove(const api::Kind& kind, const api::ObjectName& n
   return {};
 }
 
-Result<json::object> LocalClient::createSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource, json::object body) {
+Result<json::object> LocalClient::createSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource,
+                                                    json::object body) {
   if (Result<void> allowed = authorize(kind, "create", name, subresource); !allowed) return allowed.error();
   Context context{.user = user_};
   if (subresource == "token") return wait(server_.requestToken(context, name.ns, name.name, std::move(body)));
@@ -124,8 +129,10 @@ Result<std::unique_ptr<api::Watching>> LocalClient::watch(const api::Kind& kind,
     using Type = api::WatchEvent::Type;
     const bool was = selection.holds(change.previous);
     const bool is = change.type != Change::Type::Deleted && selection.holds(change.entry.document);
-    if (is) changed({was ? Type::Modified : Type::Added, change.entry.document});
-    else if (was) changed({Type::Deleted, change.entry.document});
+    if (is)
+      changed({was ? Type::Modified : Type::Added, change.entry.document});
+    else if (was)
+      changed({Type::Deleted, change.entry.document});
   };
   auto subscription = registry_.store().watch(Registry::prefixOf(kind, ns), since, std::move(listener));
   if (!subscription) return subscription.error();

@@ -19,12 +19,15 @@ class LocalClient final : public api::Client {
   Result<DocumentPtr> create(const api::Kind& kind, const std::string& ns, json::object object) override;
   Result<DocumentPtr> update(const api::Kind& kind, const api::ObjectName& name, json::object object) override;
   Result<DocumentPtr> updateStatus(const api::Kind& kind, const api::ObjectName& name, json::object object) override;
-  Result<DocumentPtr> updateSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource, json::object object) override;
-  Result<DocumentPtr> mergePatch(const api::Kind& kind, const api::ObjectName& name, json::object patch, std::string_view subresource = {}) override;
+  Result<DocumentPtr> updateSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource,
+                                        json::object object) override;
+  Result<DocumentPtr> mergePatch(const api::Kind& kind, const api::ObjectName& name, json::object patch,
+                                 std::string_view subresource = {}) override;
   Result<void> remove(const api::Kind& kind, const api::ObjectName& name, const api::DeleteOptions& options = {}) override;
-  Result<json::object> createSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource, json::object body) override;
-  Result<std::unique_ptr<api::Watching>> watch(const api::Kind& kind, const std::string& ns, const api::Selectors& selectors, std::uint64_t since,
-                                               std::function<void(const api::WatchEvent&)> changed) override;
+  Result<json::object> createSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource,
+                                         json::object body) override;
+  Result<std::unique_ptr<api::Watching>> watch(const api::Kind& kind, const std::string& ns, const api::Selectors& selectors,
+                                               std::uint64_t since, std::function<void(const api::WatchEvent&)> changed) override;
 
  private:
   Result<void> authorize(const api::Kind& kind, std::string_view verb, const api::ObjectName& name, std::string_view subresource,

@@ -38,8 +38,10 @@ std::string_view metaText(const json::object& object, std::string_view member) {
 void keep(const json::object& before, json::object& meta, std::string_view member) {
   const json::object* old = objectAt(before, {"metadata"});
   const json::value* value = old != nullptr ? old->if_contains(member) : nullptr;
-  if (value != nullptr) meta[member] = *value;
-  else meta.erase(member);
+  if (value != nullptr)
+    meta[member] = *value;
+  else
+    meta.erase(member);
 }
 
 bool sameBesideRevision(json::object a, json::object b) {
@@ -51,7 +53,8 @@ bool sameBesideRevision(json::object a, json::object b) {
 bool hasFinalizers(const json::object& object) {
   const json::array* finalizers = arrayAt(object, {"metadata", "finalizers"});
   const json::array* ofSpec = metaText(object, "name").empty() ? nullptr : arrayAt(object, {"spec", "finalizers"});
-  return (finalizers != nullptr && !finalizers->empty()) || (ofSpec != nullptr && !ofSpec->empty() && textAt(object, {"kind"}) == "Namespace");
+  return (finalizers != nullptr && !finalizers->empty()) ||
+         (ofSpec != nullptr && !ofSpec->empty() && textAt(object, {"kind"}) == "Namespace");
 }
 
 bool isPod(const api::Kind& kind) { return kind.group.empty() && kind.plural == "pods"; }
@@ -60,7 +63,9 @@ bool isNamespace(const api::Kind& kind) { return kind.group.empty() && kind.plur
 // What only the server says of a new object.
 void stamp(const api::Kind& kind, json::object& object, const std::string& ns, WallTime now) {
   json::object& meta = makeObjectAt(object, {"metadata"});
-  for (const char* servers : {"resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "generation"}) meta.erase(servers);
+  for (const char* servers :
+       {"resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "generation"})
+    meta.erase(servers);
   if (kind.namespaced) meta["namespace"] = ns;
   meta["uid"] = randomUuid();
   meta["creationTimestamp"] = rfc3339(now);
@@ -111,22 +116,28 @@ std::int64_t graceFor(const api::Kind& kind, const json::object& object, const a
 void setPropagation(json::object& meta, std::string_view policy) {
   json::array finalizers = meta.contains("finalizers") && meta["finalizers"].is_array() ? meta["finalizers"].get_array() : json::array();
   if (!policy.empty())
-    for (auto it = finalizers.begin(); it != finalizers.end();) it = (*it == "orphan" || *it == "foregroundDeletion") ? finalizers.erase(it) : it + 1;
+    for (auto it = finalizers.begin(); it != finalizers.end();)
+      it = (*it == "orphan" || *it == "foregroundDeletion") ? finalizers.erase(it) : it + 1;
   if (policy == "Orphan") finalizers.push_back("orphan");
   if (policy == "Foreground") finalizers.push_back("foregroundDeletion");
-  if (finalizers.empty()) meta.erase("finalizers");
-  else meta["finalizers"] = std::move(finalizers);
+  if (finalizers.empty())
+    meta.erase("finalizers");
+  else
+    meta["finalizers"] = std::move(finalizers);
 }
 
 Result<void> preconditions(const api::Kind& kind, const json::object& object, const std::string& name, const api::DeleteOptions& options) {
   const std::string_view uid = metaText(object, "uid");
   if (!options.uid.empty() && options.uid != uid)
-    return conflict(kind, name, "the UID in the precondition (" + options.uid + ") does not match the UID in record (" + std::string(uid) +
-                                    "). The object might have been deleted and then recreated");
+    return conflict(kind, name,
+                    "the UID in the precondition (" + options.uid + ") does not match the UID in record (" + std::string(uid) +
+                        "). The object might have been deleted and then recreated");
   const std::string_view revision = metaText(object, "resourceVersion");
   if (!options.resourceVersion.empty() && options.resourceVersion != revision)
-    return conflict(kind, name, "the ResourceVersion in the precondition (" + options.resourceVersion + ") does not match the ResourceVersion in record (" +
-                                    std::string(revision) + "). The object might have been modified");
+    return conflict(kind, name,
+                    "the ResourceVersion in the precondition (" + options.resourceVersion +
+                        ") does not match the ResourceVersion in record (" + std::string(revision) +
+                        "). The object might have been modified");
   return {};
 }
 
@@ -195,7 +206,8 @@ Result<ListPage> Registry::list(const api::Kind& kind, const ListOptions& option
     if (!range) {
       if (range.error().reason != Reason::Expired || options.continueToken.empty()) return range.error();
       return Error{Reason::Expired,
-                   "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter."};
+                   "The provided continue parameter is too old to display a consistent list result. You must start a new list without the "
+                   "continue parameter."};
     }
     page.revision = range->revision;
     for (std::size_t i = 0; i < range->entries.size(); ++i) {
@@ -223,7 +235,8 @@ asio::awaitable<Result<Entry>> Registry::commit(Mutation mutation) {
       asio::post(executor, std::move(finish));
     });
   };
-  Result<Entry> committed = co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Result<Entry>)>(start, asio::use_awaitable, std::move(mutation));
+  Result<Entry> committed =
+      co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Result<Entry>)>(start, asio::use_awaitable, std::move(mutation));
   co_return committed;
 }
 
@@ -279,12 +292,16 @@ Result<json::object> Registry::prepareUpdate(Context& context, const api::Kind& 
   if (!sentNs.empty() && kind.namespaced && sentNs != metaText(before, "namespace"))
     return Error{Reason::BadRequest, "the namespace of the provided object does not match the namespace sent on the request"};
   if (!sentUid.empty() && sentUid != metaText(before, "uid"))
-    return conflict(kind, name, "Precondition failed: UID in precondition: " + sentUid + ", UID in object meta: " + std::string(metaText(before, "uid")));
+    return conflict(
+        kind, name,
+        "Precondition failed: UID in precondition: " + sentUid + ", UID in object meta: " + std::string(metaText(before, "uid")));
 
   if (subresource == "status") {
     json::object whole = before;
-    if (next.contains("status")) whole["status"] = std::move(next["status"]);
-    else whole.erase("status");
+    if (next.contains("status"))
+      whole["status"] = std::move(next["status"]);
+    else
+      whole.erase("status");
     next = std::move(whole);
   } else if (subresource == "finalize") {
     json::object whole = before;
@@ -292,13 +309,15 @@ Result<json::object> Registry::prepareUpdate(Context& context, const api::Kind& 
     makeObjectAt(whole, {"spec"})["finalizers"] = finalizers != nullptr ? *finalizers : json::value(json::array());
     next = std::move(whole);
   } else if (kind.hasStatus) {
-    if (before.contains("status")) next["status"] = before.at("status");
-    else next.erase("status");
+    if (before.contains("status"))
+      next["status"] = before.at("status");
+    else
+      next.erase("status");
   }
   if (isNamespace(kind) && subresource.empty() && before.contains("spec")) next["spec"] = before.at("spec");  // only /finalize changes it
   json::object& meta = makeObjectAt(next, {"metadata"});
-  for (const char* servers : {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
-                              "generateName", "selfLink", "resourceVersion"})
+  for (const char* servers : {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+                              "generation", "generateName", "selfLink", "resourceVersion"})
     keep(before, meta, servers);
   meta.erase("managedFields");
 
@@ -328,7 +347,8 @@ asio::awaitable<Result<DocumentPtr>> Registry::modify(Context& context, const ap
     const std::string wanted(metaText(*changed, "resourceVersion"));
     const std::string held = std::to_string(current->revision);
     if (!wanted.empty() && wanted.find_first_not_of("0123456789") != std::string::npos)
-      co_return api::invalid(kind, name.name, {{"metadata.resourceVersion", "Invalid value: " + quoted(wanted) + ": must be a decimal number"}});
+      co_return api::invalid(kind, name.name,
+                             {{"metadata.resourceVersion", "Invalid value: " + quoted(wanted) + ": must be a decimal number"}});
     const bool conditional = !wanted.empty() && wanted != "0";
     if (conditional && wanted != held) co_return staleObject(kind, name.name);
     Result<json::object> next = prepareUpdate(context, kind, current->value, *std::move(changed), subresource);
@@ -355,8 +375,8 @@ asio::awaitable<Result<DocumentPtr>> Registry::update(Context& context, const ap
   co_return done;
 }
 
-asio::awaitable<Result<DocumentPtr>> Registry::patch(Context& context, const api::Kind& kind, api::ObjectName name, PatchType type, json::value patch,
-                                                     std::string subresource) {
+asio::awaitable<Result<DocumentPtr>> Registry::patch(Context& context, const api::Kind& kind, api::ObjectName name, PatchType type,
+                                                     json::value patch, std::string subresource) {
   bool reported = false;
   Change change = [&context, &kind, type, patch = std::move(patch), reported](const json::object& current) mutable -> Result<json::object> {
     json::object before = current;
@@ -380,7 +400,8 @@ asio::awaitable<Result<DocumentPtr>> Registry::patch(Context& context, const api
   co_return done;
 }
 
-asio::awaitable<Result<Deleted>> Registry::remove(Context& context, const api::Kind& kind, api::ObjectName name, api::DeleteOptions options) {
+asio::awaitable<Result<Deleted>> Registry::remove(Context& context, const api::Kind& kind, api::ObjectName name,
+                                                  api::DeleteOptions options) {
   const std::string key = keyOf(kind, kind.namespaced ? name.ns : "", name.name);
   for (int attempt = 1;; ++attempt) {
     const DocumentPtr current = store_.get(key);
@@ -425,7 +446,8 @@ asio::awaitable<Result<void>> Registry::bind(Context& context, api::ObjectName p
                    .sentence = "Operation cannot be fulfilled on pods/binding " + quoted(pod.name) + ": " + why,
                    .about = {"", "pods/binding", pod.name, ""}};
     };
-    if (!metaText(current->value, "deletionTimestamp").empty()) co_return refuse("pod " + pod.name + " is being deleted, cannot be assigned to a host");
+    if (!metaText(current->value, "deletionTimestamp").empty())
+      co_return refuse("pod " + pod.name + " is being deleted, cannot be assigned to a host");
     if (!bound.empty()) co_return refuse("pod " + pod.name + " is already assigned to node " + quoted(bound));
     json::object next = current->value;
     makeObjectAt(next, {"spec"})["nodeName"] = node;

@@ -19,17 +19,17 @@ namespace asio = boost::asio;
 struct Context {
   auth::User user;
   bool dryRun = false;
-  std::string fieldValidation = "Warn";       // Strict, Warn, Ignore
-  std::vector<std::string> warnings = {};     // become Warning headers
+  std::string fieldValidation = "Warn";    // Strict, Warn, Ignore
+  std::vector<std::string> warnings = {};  // become Warning headers
 };
 
 struct ListOptions {
-  std::string ns;                             // "" = all namespaces, or cluster-scoped
+  std::string ns;  // "" = all namespaces, or cluster-scoped
   api::LabelSelector labels;
   api::FieldSelector fields;
   std::size_t limit = 0;
   std::string continueToken;
-  std::uint64_t atRevision = 0;               // exactly this; 0 = now
+  std::uint64_t atRevision = 0;  // exactly this; 0 = now
 };
 
 struct ListPage {
@@ -40,8 +40,8 @@ struct ListPage {
 };
 
 struct Deleted {
-  DocumentPtr object;   // the last state, or the object that is now being deleted
-  bool gone = false;    // removed from the store
+  DocumentPtr object;  // the last state, or the object that is now being deleted
+  bool gone = false;   // removed from the store
 };
 
 enum class PatchType { Json, Merge, StrategicMerge };
@@ -58,9 +58,10 @@ class Registry final : public auth::ObjectReader {
   [[nodiscard]] Result<ListPage> list(const api::Kind& kind, const ListOptions& options) const;
 
   asio::awaitable<Result<DocumentPtr>> create(Context& context, const api::Kind& kind, std::string ns, json::object object);
-  asio::awaitable<Result<DocumentPtr>> update(Context& context, const api::Kind& kind, api::ObjectName name, json::object object, std::string subresource);
-  asio::awaitable<Result<DocumentPtr>> patch(Context& context, const api::Kind& kind, api::ObjectName name, PatchType type, json::value patch,
-                                             std::string subresource);
+  asio::awaitable<Result<DocumentPtr>> update(Context& context, const api::Kind& kind, api::ObjectName name, json::object object,
+                                              std::string subresource);
+  asio::awaitable<Result<DocumentPtr>> patch(Context& context, const api::Kind& kind, api::ObjectName name, PatchType type,
+                                             json::value patch, std::string subresource);
   asio::awaitable<Result<Deleted>> remove(Context& context, const api::Kind& kind, api::ObjectName name, api::DeleteOptions options);
   // Binds a pod to a node (POST …/binding).
   asio::awaitable<Result<void>> bind(Context& context, api::ObjectName pod, std::string node);
@@ -75,8 +76,8 @@ class Registry final : public auth::ObjectReader {
 
  private:
   using Change = std::function<Result<json::object>(const json::object& current)>;
-  asio::awaitable<Result<DocumentPtr>> modify(Context& context, const api::Kind& kind, api::ObjectName name, Change change, std::string subresource,
-                                              bool retry);
+  asio::awaitable<Result<DocumentPtr>> modify(Context& context, const api::Kind& kind, api::ObjectName name, Change change,
+                                              std::string subresource, bool retry);
   Result<json::object> prepareUpdate(Context& context, const api::Kind& kind, const json::object& before, json::object next,
                                      const std::string& subresource) const;
   asio::awaitable<Result<Entry>> commit(Mutation mutation);

@@ -39,8 +39,10 @@ std::optional<Representation> clause(const std::string& text) {
   }
   Representation made;
   const std::string& type = parts[0];
-  if (type == "application/yaml") made.form = Representation::Form::Yaml;
-  else if (type != "application/json" && type != "*/*" && type != "application/*") return std::nullopt;
+  if (type == "application/yaml")
+    made.form = Representation::Form::Yaml;
+  else if (type != "application/json" && type != "*/*" && type != "application/*")
+    return std::nullopt;
   if (as.empty()) return made;
   if (as == "Table" && (version == "v1" || version == "v1beta1")) {
     made.form = Representation::Form::Table;
@@ -91,14 +93,19 @@ http::Response written(int code, const json::value& value, const Representation&
     return response;
   }
   std::string text;
-  if (as.pretty) indent(value, text, 0);
-  else text = json::serialize(value);
+  if (as.pretty)
+    indent(value, text, 0);
+  else
+    text = json::serialize(value);
   return jsonResponse(code, text + "\n");
 }
 
 json::object tableOf(const api::Kind& kind, const Representation& as, json::object metadata) {
-  return json::object{{"kind", "Table"}, {"apiVersion", "meta.k8s.io/" + as.tableVersion}, {"metadata", std::move(metadata)},
-                      {"columnDefinitions", api::tableColumns(kind)}, {"rows", json::array()}};
+  return json::object{{"kind", "Table"},
+                      {"apiVersion", "meta.k8s.io/" + as.tableVersion},
+                      {"metadata", std::move(metadata)},
+                      {"columnDefinitions", api::tableColumns(kind)},
+                      {"rows", json::array()}};
 }
 
 json::object listMetadata(const ListPage& page) {
@@ -141,14 +148,17 @@ Result<Representation> negotiate(const http::Request& request) {
     return Error{Reason::NotAcceptable,
                  "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"};
   const std::string include = request.parameter("includeObject").value_or("Metadata");
-  if (include == "None") chosen.include = api::IncludeObject::None;
-  else if (include == "Object") chosen.include = api::IncludeObject::Object;
+  if (include == "None")
+    chosen.include = api::IncludeObject::None;
+  else if (include == "Object")
+    chosen.include = api::IncludeObject::Object;
   else if (include != "Metadata" && !include.empty() && chosen.form == Representation::Form::Table)
     return Error{Reason::BadRequest, "Unable to convert to Table as requested: includeObject: Invalid value: " + quoted(include) +
                                          ": must be 'Metadata', 'Object', 'None', or empty"};
   const std::string_view agent = request.headers.find("user-agent");
   const std::optional<std::string> pretty = request.parameter("pretty");
-  chosen.pretty = pretty ? parseBool(*pretty).value_or(false) : agent.starts_with("curl") || agent.starts_with("Wget") || agent.starts_with("Mozilla");
+  chosen.pretty =
+      pretty ? parseBool(*pretty).value_or(false) : agent.starts_with("curl") || agent.starts_with("Wget") || agent.starts_with("Mozilla");
   return chosen;
 }
 
@@ -181,7 +191,12 @@ http::Response listResponse(const api::Kind& kind, const ListPage& page, const R
   if (as.form == Representation::Form::Metadata) {
     json::array items;
     for (const DocumentPtr& item : page.items) items.push_back(api::partialMetadata(item->value));
-    return written(200, json::object{{"kind", "PartialObjectMetadataList"}, {"apiVersion", "meta.k8s.io/v1"}, {"metadata", listMetadata(page)}, {"items", std::move(items)}}, as);
+    return written(200,
+                   json::object{{"kind", "PartialObjectMetadataList"},
+                                {"apiVersion", "meta.k8s.io/v1"},
+                                {"metadata", listMetadata(page)},
+                                {"items", std::move(items)}},
+                   as);
   }
   std::string text = "{\"kind\":\"" + std::string(kind.kind) + "List\",\"apiVersion\":\"" + kind.apiVersion() +
                      "\",\"metadata\":" + json::serialize(listMetadata(page)) + ",\"items\":[";
@@ -197,7 +212,8 @@ http::Response listResponse(const api::Kind& kind, const ListPage& page, const R
   return written(200, json::parse(text), as);
 }
 
-std::string watchEvent(std::string_view type, const api::Kind& kind, const Document& document, const Representation& as, bool first, WallTime now) {
+std::string watchEvent(std::string_view type, const api::Kind& kind, const Document& document, const Representation& as, bool first,
+                       WallTime now) {
   std::string object;
   if (as.form == Representation::Form::Table) {
     json::object table = tableOf(kind, as, json::object{{"resourceVersion", textAt(document.value, {"metadata", "resourceVersion"})}});

@@ -52,7 +52,8 @@ RequestInfo parseRequest(const http::Request& request) {
     at = 3;
   } else {
     info.verb = request.method;
-    std::transform(info.verb.begin(), info.verb.end(), info.verb.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(info.verb.begin(), info.verb.end(), info.verb.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return info;
   }
   info.isResource = true;
@@ -92,7 +93,8 @@ auth::Attributes attributesOf(const RequestInfo& info, const http::Request& requ
   // a list or watch of exactly one named object may be granted by resourceNames (spec api.md §5)
   const std::string& fields = attributes.fieldSelector;
   constexpr std::string_view kName = "metadata.name=";
-  if (attributes.name.empty() && fields.starts_with(kName) && fields.find(',') == std::string::npos) attributes.name = fields.substr(kName.size());
+  if (attributes.name.empty() && fields.starts_with(kName) && fields.find(',') == std::string::npos)
+    attributes.name = fields.substr(kName.size());
   return attributes;
 }
 

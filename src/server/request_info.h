@@ -11,7 +11,7 @@ namespace podpass::server {
 // What a URL and a method ask for (apiserver's RequestInfo; spec api.md §1.1).
 struct RequestInfo {
   bool isResource = false;
-  std::string verb;         // get list watch create update patch delete deletecollection; the lower-case method for other paths
+  std::string verb;  // get list watch create update patch delete deletecollection; the lower-case method for other paths
   std::string group, version, resource, subresource, ns, name;
   const api::Kind* kind = nullptr;  // null: the group version serves no such resource
   std::string path;

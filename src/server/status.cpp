@@ -77,6 +77,15 @@ http::Response jsonResponse(int code, std::string text) {
   return response;
 }
 
+http::Response textResponse(int code, std::string text) {
+  http::Response response;
+  response.status = code;
+  response.headers.add("Content-Type", "text/plain; charset=utf-8");
+  response.headers.add("X-Content-Type-Options", "nosniff");
+  response.body = std::make_shared<const std::string>(std::move(text));
+  return response;
+}
+
 http::Response failure(const Error& error) {
   http::Response response = jsonResponse(httpCode(error.reason), json::serialize(statusOf(error)) + "\n");
   if (error.retryAfterSeconds > 0) response.headers.add("Retry-After", std::to_string(error.retryAfterSeconds));
@@ -84,11 +93,14 @@ http::Response failure(const Error& error) {
 }
 
 Error notFound(const api::Kind& kind, std::string_view name) {
-  return Error{.reason = Reason::NotFound, .sentence = kind.qualifiedPlural() + " " + quoted(name) + " not found", .about = about(kind, name)};
+  return Error{
+      .reason = Reason::NotFound, .sentence = kind.qualifiedPlural() + " " + quoted(name) + " not found", .about = about(kind, name)};
 }
 
 Error alreadyExists(const api::Kind& kind, std::string_view name) {
-  return Error{.reason = Reason::AlreadyExists, .sentence = kind.qualifiedPlural() + " " + quoted(name) + " already exists", .about = about(kind, name)};
+  return Error{.reason = Reason::AlreadyExists,
+               .sentence = kind.qualifiedPlural() + " " + quoted(name) + " already exists",
+               .about = about(kind, name)};
 }
 
 Error conflict(const api::Kind& kind, std::string_view name, std::string_view why) {
@@ -103,7 +115,9 @@ Error staleObject(const api::Kind& kind, std::string_view name) {
 
 Error forbidden(const api::Kind& kind, std::string_view name, std::string_view why) {
   const std::string named = name.empty() ? std::string() : " " + quoted(name);
-  return Error{.reason = Reason::Forbidden, .sentence = kind.qualifiedPlural() + named + " is forbidden: " + std::string(why), .about = about(kind, name)};
+  return Error{.reason = Reason::Forbidden,
+               .sentence = kind.qualifiedPlural() + named + " is forbidden: " + std::string(why),
+               .about = about(kind, name)};
 }
 
 Error noSuchResource() { return Error{Reason::NotFound, "the server could not find the requested resource"}; }

@@ -11,6 +11,7 @@ int httpCode(Reason reason);
 json::object statusOf(const Error& error);
 http::Response failure(const Error& error);
 http::Response jsonResponse(int code, std::string text);
+http::Response textResponse(int code, std::string text);  // text/plain, as the paths beside the API answer
 
 // Errors in Kubernetes' words.
 Error notFound(const api::Kind& kind, std::string_view name);
@@ -18,7 +19,7 @@ Error alreadyExists(const api::Kind& kind, std::string_view name);
 Error conflict(const api::Kind& kind, std::string_view name, std::string_view why);
 Error staleObject(const api::Kind& kind, std::string_view name);  // "the object has been modified; …"
 Error forbidden(const api::Kind& kind, std::string_view name, std::string_view why);
-Error noSuchResource();   // 404 under a served group
+Error noSuchResource();  // 404 under a served group
 Error methodNotAllowed();
 
 }  // namespace podpass::server

@@ -1,8 +1,6 @@
 #include "server/streaming.h"
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/use_awaitable.hpp>
-
+#include "base/offload.h"
 #include "base/text.h"
 #include "server/request_info.h"
 #include "server/status.h"
@@ -11,12 +9,6 @@ namespace podpass::server {
 namespace {
 
 using namespace std::chrono_literals;
-
-template <class Work>
-asio::awaitable<std::invoke_result_t<Work&>> offload(asio::thread_pool& pool, Work work) {
-  auto job = [work = std::move(work)]() mutable -> asio::awaitable<std::invoke_result_t<Work&>> { co_return work(); };
-  co_return co_await asio::co_spawn(pool, std::move(job), asio::use_awaitable);
-}
 
 std::vector<std::string> containersOf(const json::object& pod) {
   std::vector<std::string> names;
@@ -64,7 +56,8 @@ std::string forwarded(const http::Request& request, const Target& target) {
   for (const http::Header& header : request.headers.all()) {
     std::string name = header.name;
     std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    if (name == "host" || name == "authorization" || name == "origin" || name.starts_with("impersonate-") || name == "content-length") continue;
+    if (name == "host" || name == "authorization" || name == "origin" || name.starts_with("impersonate-") || name == "content-length")
+      continue;
     text += header.name + ": " + header.value + "\r\n";
   }
   return text + "\r\n";
@@ -81,15 +74,16 @@ asio::awaitable<void> passThrough(std::shared_ptr<http::ByteStream> client, Targ
   if (sent) co_await http::relay(client, *runtime);
 }
 
-asio::awaitable<http::Response> upgraded(const http::Request& request, const std::string& subresource, DocumentPtr pod, api::NodeAccess* node,
-                                         asio::thread_pool& waiters) {
+asio::awaitable<http::Response> upgraded(const http::Request& request, const std::string& subresource, DocumentPtr pod,
+                                         api::NodeAccess* node, asio::thread_pool& waiters) {
   const std::string_view upgrade = request.headers.find("upgrade");
   if (upgrade.empty()) co_return failure(Error{Reason::BadRequest, "Upgrade request required"});
   const std::string_view protocols = request.headers.find("sec-websocket-protocol");
   const bool webSocket = upgrade == "websocket" || upgrade == "WebSocket";
   const bool older = protocols.find("v4.channel.k8s.io") != std::string_view::npos || protocols.find("channel.k8s.io") == 0;
   if (webSocket && !older)
-    co_return failure(Error{Reason::BadRequest, "unable to upgrade: this server speaks SPDY/3.1 and v4.channel.k8s.io, not " + std::string(protocols.substr(0, 128))});
+    co_return failure(Error{Reason::BadRequest, "unable to upgrade: this server speaks SPDY/3.1 and v4.channel.k8s.io, not " +
+                                                    std::string(protocols.substr(0, 128))});
   Result<std::string> url = Error{};
   if (subresource == "portforward") {
     auto ask = [node, pod] { return node->portForwardUrl(pod->value, {}); };
@@ -97,9 +91,12 @@ asio::awaitable<http::Response> upgraded(const http::Request& request, const std
   } else {
     Result<std::string> container = chosenContainer(request, pod->value);
     if (!container) co_return failure(container.error());
-    api::ExecRequest exec{request.parameters("command"), flag(request, "tty"), flag(request, "stdin"), flag(request, "stdout"), flag(request, "stderr")};
-    if (subresource == "exec" && exec.command.empty()) co_return failure(Error{Reason::BadRequest, "you must specify at least one command"});
-    if (!exec.in && !exec.out && !exec.err) co_return failure(Error{Reason::BadRequest, "you must specify at least 1 of stdin, stdout, stderr"});
+    api::ExecRequest exec{request.parameters("command"), flag(request, "tty"), flag(request, "stdin"), flag(request, "stdout"),
+                          flag(request, "stderr")};
+    if (subresource == "exec" && exec.command.empty())
+      co_return failure(Error{Reason::BadRequest, "you must specify at least one command"});
+    if (!exec.in && !exec.out && !exec.err)
+      co_return failure(Error{Reason::BadRequest, "you must specify at least 1 of stdin, stdout, stderr"});
     auto ask = [node, pod, exec, name = *container] { return node->streamUrl(pod->value, name, exec); };
     url = co_await offload(waiters, std::move(ask));
   }
@@ -131,7 +128,8 @@ Result<std::optional<std::int64_t>> optionalNumber(const http::Request& request,
   if (!text) return std::optional<std::int64_t>();
   char* end = nullptr;
   const std::int64_t value = std::strtoll(text->c_str(), &end, 10);
-  if (text->empty() || *end != '\0') return Error{Reason::BadRequest, "strconv.ParseInt: parsing " + quoted(text->substr(0, 64)) + ": invalid syntax"};
+  if (text->empty() || *end != '\0')
+    return Error{Reason::BadRequest, "strconv.ParseInt: parsing " + quoted(text->substr(0, 64)) + ": invalid syntax"};
   if (value < 0) {
     const std::string why = "Invalid value: " + *text + ": must be greater than or equal to 0";
     Error error{.reason = Reason::Invalid, .sentence = "PodLogOptions " + quoted(pod) + " is invalid: " + name + ": " + why};
@@ -145,7 +143,8 @@ asio::awaitable<http::Response> logs(const http::Request& request, DocumentPtr p
   const std::string name(textAt(pod->value, {"metadata", "name"}));
   Result<std::string> container = chosenContainer(request, pod->value);
   if (!container) co_return failure(container.error());
-  Result<std::optional<std::int64_t>> tail = optionalNumber(request, name, "tailLines"), limit = optionalNumber(request, name, "limitBytes"),
+  Result<std::optional<std::int64_t>> tail = optionalNumber(request, name, "tailLines"),
+                                      limit = optionalNumber(request, name, "limitBytes"),
                                       seconds = optionalNumber(request, name, "sinceSeconds");
   for (const auto* each : {&tail, &limit, &seconds})
     if (!*each) co_return failure(each->error());
@@ -172,7 +171,8 @@ asio::awaitable<http::Response> stream(const http::Request& request, std::string
                                        asio::thread_pool& waiters) {
   const std::string name(textAt(pod->value, {"metadata", "name"})), host(textAt(pod->value, {"spec", "nodeName"}));
   if (host.empty()) co_return failure(Error{Reason::BadRequest, "pod " + name + " does not have a host assigned"});
-  if (node == nullptr) co_return failure(Error{Reason::Unavailable, "no node agent runs for node " + host, "start podpass up without --node off"});
+  if (node == nullptr)
+    co_return failure(Error{Reason::Unavailable, "no node agent runs for node " + host, "start podpass up without --node off"});
   if (subresource == "log") co_return co_await logs(request, std::move(pod), node, waiters);
   co_return co_await upgraded(request, subresource, std::move(pod), node, waiters);
 }

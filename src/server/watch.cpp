@@ -11,9 +11,9 @@
 namespace podpass::server {
 namespace {
 
-constexpr std::size_t kBacklog = 4096;           // changes that a slow client may owe
+constexpr std::size_t kBacklog = 4096;  // changes that a slow client may owe
 constexpr std::chrono::seconds kBookmarkEvery{60};
-constexpr std::chrono::seconds kTick{1};         // how soon a watch notices that the server stops
+constexpr std::chrono::seconds kTick{1};  // how soon a watch notices that the server stops
 
 // Between the store's thread, which pushes, and the connection, which writes.
 class Backlog {
@@ -24,8 +24,10 @@ class Backlog {
     {
       std::lock_guard lock(mutex_);
       if (overflown_) return;
-      if (changes_.size() >= kBacklog) overflown_ = true;
-      else changes_.push_back(change);
+      if (changes_.size() >= kBacklog)
+        overflown_ = true;
+      else
+        changes_.push_back(change);
       if (woken_) return;
       woken_ = true;
     }
@@ -72,7 +74,8 @@ std::string bookmark(const api::Kind& kind, std::uint64_t revision, bool initial
 std::string errorEvent(const Error& error) { return "{\"type\":\"ERROR\",\"object\":" + json::serialize(statusOf(error)) + "}\n"; }
 
 // The state before a change left the selection, with the revision of the change.
-std::string leaving(const api::Kind& kind, const Document& before, std::uint64_t revision, const Representation& as, bool first, WallTime now) {
+std::string leaving(const api::Kind& kind, const Document& before, std::uint64_t revision, const Representation& as, bool first,
+                    WallTime now) {
   Document left;
   left.value = before.value;
   left.revision = revision;
@@ -98,9 +101,12 @@ struct Stream {
     const bool was = selects(change.previous), is = change.type != Change::Type::Deleted && selects(change.entry.document);
     const bool removed = change.type == Change::Type::Deleted && selects(change.entry.document);
     std::string text;
-    if (is) text = watchEvent(was ? "MODIFIED" : "ADDED", kind, *change.entry.document, as, first, clock.now());
-    else if (removed) text = watchEvent("DELETED", kind, *change.entry.document, as, first, clock.now());
-    else if (was) text = leaving(kind, *change.previous, change.entry.document->revision, as, first, clock.now());
+    if (is)
+      text = watchEvent(was ? "MODIFIED" : "ADDED", kind, *change.entry.document, as, first, clock.now());
+    else if (removed)
+      text = watchEvent("DELETED", kind, *change.entry.document, as, first, clock.now());
+    else if (was)
+      text = leaving(kind, *change.previous, change.entry.document->revision, as, first, clock.now());
     if (!text.empty()) first = false;
     return text;
   }
@@ -164,8 +170,8 @@ struct Stream {
 
 }  // namespace
 
-asio::awaitable<http::Response> watch(Registry& registry, const api::Kind& kind, WatchOptions options, Representation as, const Clock& clock,
-                                      const std::atomic<bool>& stopping) {
+asio::awaitable<http::Response> watch(Registry& registry, const api::Kind& kind, WatchOptions options, Representation as,
+                                      const Clock& clock, const std::atomic<bool>& stopping) {
   http::Response response;
   response.headers.add("Content-Type", "application/json");
   as.pretty = false;

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "http/http.h"
+#include "server/request_info.h"
+#include "store/store.h"
+#include "token/issuer.h"
+
+namespace podpass::server {
+
+// What is served beside the kinds: health, version, discovery, OpenAPI and the issuer's documents (spec api.md §1, tokens.md §5).
+// Thread-safe; everything it refers to outlives it.
+class Documents {
+ public:
+  // `serverAddress` is told in GET /api, `jwksUri` in the issuer's discovery document.
+  Documents(std::string serverAddress, std::string jwksUri, const Store& store, const token::Issuer& issuer,
+            const Snapshot<token::KeyRing>& ring, const std::atomic<bool>& stopping)
+      : serverAddress_(std::move(serverAddress)),
+        jwksUri_(std::move(jwksUri)),
+        store_(store),
+        issuer_(issuer),
+        ring_(ring),
+        stopping_(stopping) {}
+  // 404 for a path that is not served, 405 for anything but GET and HEAD.
+  [[nodiscard]] http::Response answer(const http::Request& request, const RequestInfo& info) const;
+
+ private:
+  [[nodiscard]] http::Response health(const http::Request& request, const RequestInfo& info) const;
+  [[nodiscard]] http::Response issuerDocument(const RequestInfo& info) const;
+  [[nodiscard]] http::Response discovery(const http::Request& request, const std::string& path) const;
+
+  std::string serverAddress_, jwksUri_;
+  const Store& store_;
+  const token::Issuer& issuer_;
+  const Snapshot<token::KeyRing>& ring_;
+  const std::atomic<bool>& stopping_;
+};
+
+}  // namespace podpass::server

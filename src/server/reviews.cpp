@@ -1,0 +1,87 @@
+#include "server/reviews.h"
+
+#include "api/codec.h"
+#include "base/log.h"
+#include "base/offload.h"
+#include "base/text.h"
+
+namespace podpass::server {
+namespace {
+
+auth::Attributes attributesIn(const json::object& spec, auth::User user) {
+  auth::Attributes attributes{.user = std::move(user)};
+  const json::object* of = objectAt(spec, {"resourceAttributes"});
+  attributes.resourceRequest = of != nullptr;
+  if (of == nullptr) {
+    attributes.verb = textAt(spec, {"nonResourceAttributes", "verb"});
+    attributes.path = textAt(spec, {"nonResourceAttributes", "path"});
+    return attributes;
+  }
+  attributes.verb = textAt(*of, {"verb"});
+  attributes.group = textAt(*of, {"group"});
+  attributes.version = textAt(*of, {"version"});
+  attributes.resource = textAt(*of, {"resource"});
+  attributes.subresource = textAt(*of, {"subresource"});
+  attributes.ns = textAt(*of, {"namespace"});
+  attributes.name = textAt(*of, {"name"});
+  return attributes;
+}
+
+std::vector<std::string> texts(const json::array* list) {
+  std::vector<std::string> out;
+  if (list != nullptr)
+    for (const json::value& each : *list)
+      if (each.is_string()) out.emplace_back(each.get_string());
+  return out;
+}
+
+}  // namespace
+
+json::object Reviews::accessStatus(const auth::Attributes& attributes) const {
+  const auth::Decision decision = authorizer_.authorize(attributes);
+  json::object status{{"allowed", decision.allowed}};
+  if (!decision.reason.empty()) status["reason"] = decision.reason;
+  return status;
+}
+
+json::object Reviews::tokenReview(const json::object& spec) const {
+  const std::vector<std::string> audiences = texts(arrayAt(spec, {"audiences"}));
+  Result<token::Identity> identity = verifier_.verify(textAt(spec, {"token"}), audiences);
+  if (!identity) {
+    json::object status{{"user", json::object()}, {"error", log::chain(identity.error())}};
+    return status;
+  }
+  auth::User user{identity->username, identity->uid, identity->groups, identity->extra};
+  user.groups.emplace_back("system:authenticated");
+  return json::object{{"authenticated", true},
+                      {"user", auth::toJson(user)},
+                      {"audiences", json::array(identity->audiences.begin(), identity->audiences.end())}};
+}
+
+asio::awaitable<Result<json::object>> Reviews::answer(const Context& context, const api::Kind& reviewed, json::object object) {
+  const json::object spec = makeObjectAt(object, {"spec"});
+  const std::string_view kind = reviewed.kind;
+  makeObjectAt(object, {"metadata"})["creationTimestamp"] = nullptr;
+  if (kind == "TokenReview") {
+    if (textAt(spec, {"token"}).empty()) co_return Error{Reason::BadRequest, "token is required for TokenReview in authentication"};
+    auto work = [this, spec] { return tokenReview(spec); };
+    object["status"] = co_await offload(verifiers_, std::move(work));
+  } else if (kind == "SelfSubjectReview") {
+    object.erase("spec");
+    object["metadata"] = json::object{{"creationTimestamp", rfc3339(clock_.now())}};
+    object["status"] = json::object{{"userInfo", auth::toJson(context.user)}};
+  } else if (kind == "SelfSubjectAccessReview") {
+    object["status"] = accessStatus(attributesIn(spec, context.user));
+  } else if (kind == "SelfSubjectRulesReview") {
+    object["status"] = authorizer_.rulesFor(context.user, std::string(textAt(spec, {"namespace"})));
+  } else {
+    auth::User user{
+        .name = std::string(textAt(spec, {"user"})), .uid = std::string(textAt(spec, {"uid"})), .groups = texts(arrayAt(spec, {"groups"}))};
+    if (user.name.empty() && user.groups.empty())
+      co_return api::invalid(reviewed, "", {{"spec.user", "Invalid value: \"\": at least one of user or group must be specified"}});
+    object["status"] = accessStatus(attributesIn(spec, std::move(user)));
+  }
+  co_return object;
+}
+
+}  // namespace podpass::server

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+
+#include "server/registry.h"
+#include "token/verifier.h"
+
+namespace podpass::server {
+
+// The kinds that are only asked and never stored: TokenReview, SelfSubjectReview and the access reviews (spec tokens.md §4).
+// Thread-safe; everything it refers to outlives it. Tokens are verified on the pool.
+class Reviews {
+ public:
+  Reviews(const token::Verifier& verifier, const auth::Authorizer& authorizer, const Clock& clock, asio::thread_pool& verifiers)
+      : verifier_(verifier), authorizer_(authorizer), clock_(clock), verifiers_(verifiers) {}
+  // `object` is the decoded review of this kind; it comes back with its status.
+  asio::awaitable<Result<json::object>> answer(const Context& context, const api::Kind& reviewed, json::object object);
+
+ private:
+  [[nodiscard]] json::object accessStatus(const auth::Attributes& attributes) const;
+  [[nodiscard]] json::object tokenReview(const json::object& spec) const;
+
+  const token::Verifier& verifier_;
+  const auth::Authorizer& authorizer_;
+  const Clock& clock_;
+  asio::thread_pool& verifiers_;
+};
+
+}  // namespace podpass::server

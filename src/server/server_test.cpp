@@ -1,0 +1,193 @@
+#include <gtest/gtest.h>
+
+#include "server/test_server.h"
+
+namespace podpass::server::test {
+namespace {
+
+constexpr const char* kConfigMaps = "/api/v1/namespaces/default/configmaps";
+constexpr const char* kConfigMap = R"({"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a"},"data":{"k":"v"}})";
+
+TEST(Server, CreatesReadsChangesAndDeletesAnObject) {
+  TestServer server;
+  const Answer made = server.ask("POST", kConfigMaps, kConfigMap);
+  ASSERT_EQ(made.status, 201) << made.text;
+  EXPECT_FALSE(textAt(made.body, {"metadata", "uid"}).empty());
+  EXPECT_EQ(server.ask("POST", kConfigMaps, kConfigMap).message(), "configmaps \"a\" already exists");
+
+  const std::string one = std::string(kConfigMaps) + "/a";
+  EXPECT_EQ(server.ask("GET", one).text, made.text);
+  const Answer patched = server.ask("PATCH", one, R"({"data":{"k":"w"}})", headers({{"Content-Type", "application/merge-patch+json"}}));
+  EXPECT_EQ(textAt(patched.body, {"data", "k"}), "w");
+  const Answer stale = server.ask("PUT", one, made.text);
+  EXPECT_EQ(stale.status, 409);
+  EXPECT_EQ(stale.reason(), "Conflict");
+  EXPECT_EQ(server.ask("GET", kConfigMaps).body.at("items").as_array().size(), 1u);
+
+  EXPECT_EQ(textAt(server.ask("DELETE", one).body, {"status"}), "Success");
+  EXPECT_EQ(server.ask("GET", one).message(), "configmaps \"a\" not found");
+}
+
+TEST(Server, RefusesInKubernetesWords) {
+  TestServer server;
+  struct Case {
+    const char* why;
+    const char* method;
+    std::string target;
+    std::string body;
+    int status;
+    const char* message;
+  };
+  const std::string maps = kConfigMaps;
+  const Case cases[] = {
+      {"a resource that the group does not have", "GET", "/api/v1/gadgets", "", 404, "the server could not find the requested resource"},
+      {"a method that no resource has", "POST", maps + "/a", kConfigMap, 405,
+       "the server does not allow this method on the requested resource"},
+      {"a subresource that the kind lacks", "GET", maps + "/a/status", "", 404, "the server could not find the requested resource"},
+      {"a bad dry run", "POST", maps + "?dryRun=Some", kConfigMap, 422,
+       "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: []string{\"Some\"}: supported values: \"All\""},
+      {"another namespace than the URL's", "POST", maps, R"({"metadata":{"name":"a","namespace":"other"}})", 400,
+       "the namespace of the provided object does not match the namespace sent on the request"},
+      {"an exact match of nothing", "GET", maps + "?resourceVersion=0&resourceVersionMatch=Exact", "", 422,
+       "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch \"exact\" is forbidden for "
+       "resourceVersion \"0\""},
+      {"a revision with a continue token", "GET", maps + "?resourceVersion=5&continue=x", "", 400,
+       "specifying resource version is not allowed when using continue"},
+      {"a propagation policy that is none", "DELETE", maps + "/a?propagationPolicy=Sideways", "", 422,
+       "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Foreground\", "
+       "\"Background\", \"Orphan\", \"nil\""},
+      {"an update without a name", "PUT", maps + "/a", "{}", 422,
+       "ConfigMap \"\" is invalid: metadata.name: Required value: name must be provided"},
+      {"a pod whose service account does not exist", "POST", "/api/v1/namespaces/default/pods",
+       R"({"metadata":{"name":"p"},"spec":{"serviceAccountName":"ghost","containers":[{"name":"c","image":"i"}]}})", 403,
+       "pods \"p\" is forbidden: error looking up service account default/ghost: serviceaccount \"ghost\" not found"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.why);
+    const Answer answer = server.ask(c.method, c.target, c.body);
+    EXPECT_EQ(answer.status, c.status);
+    EXPECT_EQ(answer.message(), c.message);
+  }
+}
+
+TEST(Server, RefusesABodyThatIsTooLargeMalformedOrUnknown) {
+  TestServer server;
+  EXPECT_EQ(server.ask("POST", kConfigMaps, std::string((3u << 20) + 1, ' ')).status, 413);
+  EXPECT_EQ(server.ask("POST", kConfigMaps, R"({"metadata":)").status, 400);
+  EXPECT_EQ(server.ask("POST", kConfigMaps, kConfigMap, headers({{"Content-Type", "text/html"}})).status, 415);
+  const std::string odd = R"({"metadata":{"name":"b"},"dada":{}})";
+  const Answer strict = server.ask("POST", std::string(kConfigMaps) + "?fieldValidation=Strict", odd);
+  EXPECT_EQ(strict.message(),
+            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"dada\"");
+  const Answer warned = server.ask("POST", kConfigMaps, odd);
+  EXPECT_EQ(warned.status, 201);
+  EXPECT_EQ(warned.headers.find("warning"), "299 - \"unknown field \\\"dada\\\"\"");
+}
+
+TEST(Server, ADryRunStoresNothing) {
+  TestServer server;
+  const Answer made = server.ask("POST", std::string(kConfigMaps) + "?dryRun=All", kConfigMap);
+  EXPECT_EQ(made.status, 201);
+  EXPECT_FALSE(textAt(made.body, {"metadata", "uid"}).empty());
+  EXPECT_EQ(server.ask("GET", std::string(kConfigMaps) + "/a").status, 404);
+}
+
+TEST(Server, ATokenProvesItsServiceAccountAndNoMoreThanThat) {
+  TestServer server;
+  const http::Headers bearer = headers({{"Authorization", "Bearer " + server.token()}});
+  const Answer self = server.ask("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "{}", bearer);
+  EXPECT_EQ(self.status, 403);  // no role is bound in this store
+  EXPECT_EQ(self.message(),
+            "selfsubjectreviews.authentication.k8s.io is forbidden: User \"system:serviceaccount:default:default\" cannot create resource "
+            "\"selfsubjectreviews\" in API group \"authentication.k8s.io\" at the cluster scope");
+  EXPECT_EQ(server.ask("GET", kConfigMaps, "", headers({{"Authorization", "Bearer " + server.token("sts.amazonaws.com")}})).status, 401);
+  const Answer bad = server.ask("GET", kConfigMaps, "", headers({{"Authorization", "Bearer nonsense"}}));
+  EXPECT_EQ(
+      bad.text.substr(0, bad.text.find('\n')),
+      R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401})");
+}
+
+TEST(Server, TokenReviewNamesTheAudiencesOrTheReason) {
+  TestServer server;
+  const auto review = [&](const std::string& token, const std::string& audience) {
+    json::object spec{{"token", token}};
+    if (!audience.empty()) spec["audiences"] = json::array{audience};
+    return server.ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews", json::serialize(json::object{{"spec", spec}})).body;
+  };
+  const std::string token = server.token("vault");
+  const json::object good = review(token, "vault");
+  EXPECT_TRUE(booleanAt(good, {"status", "authenticated"}));
+  EXPECT_EQ(textAt(good, {"status", "user", "username"}), "system:serviceaccount:default:default");
+  EXPECT_EQ(good.at("status").as_object().at("audiences"), json::array{"vault"});
+  EXPECT_EQ(textAt(review(token, ""), {"status", "error"}),
+            "token audiences [\"vault\"] is invalid for the target audiences [\"https://kubernetes.default.svc\"]");
+  EXPECT_EQ(server.ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews", R"({"spec":{}})").message(),
+            "token is required for TokenReview in authentication");
+  server.clock.advance(std::chrono::hours(2));
+  EXPECT_EQ(textAt(review(token, "vault"), {"status", "error"}), "service account token has expired");
+}
+
+TEST(Server, ATokenRequestIsHeldToItsLimits) {
+  TestServer server({.serverAddress = "", .jwksUri = "", .maxTokenLife = std::chrono::hours(1)});
+  const auto ask = [&](const std::string& body) {
+    return server.ask("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", body);
+  };
+  EXPECT_EQ(ask(R"({"spec":{"expirationSeconds":599}})").message(),
+            "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: 599: may not specify a duration "
+            "less than "
+            "10 minutes");
+  EXPECT_EQ(ask(R"({"spec":{"expirationSeconds":600}})").status, 201);
+  const Answer cut = ask(R"({"spec":{"expirationSeconds":7200}})");
+  EXPECT_EQ(integerAt(cut.body, {"spec", "expirationSeconds"}), 3600);
+  EXPECT_EQ(cut.headers.find("warning"), "299 - \"requested expiration of 7200 seconds shortened to 3600 seconds\"");
+  EXPECT_EQ(ask(R"({"spec":{"boundObjectRef":{"kind":"Pod","apiVersion":"v1","name":"gone"}}})").message(), "pods \"gone\" not found");
+}
+
+TEST(Server, ImpersonationNeedsTheRightForEachPart) {
+  TestServer server;
+  EXPECT_EQ(textAt(server
+                       .ask("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "{}",
+                            headers({{"Impersonate-User", "bob"}, {"Impersonate-Group", "system:masters"}}))
+                       .body,
+                   {"status", "userInfo", "username"}),
+            "bob");
+  const Answer refused =
+      server.ask("GET", kConfigMaps, "", headers({{"Authorization", "Bearer " + server.token()}, {"Impersonate-User", "joe"}}));
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_EQ(refused.message(),
+            "users \"joe\" is forbidden: User \"system:serviceaccount:default:default\" cannot impersonate resource \"users\" in API group "
+            "\"\" at "
+            "the cluster scope");
+}
+
+TEST(Server, ServesTheDocumentsBesideTheKinds) {
+  TestServer server;
+  EXPECT_EQ(server.ask("GET", "/readyz").text, "ok");
+  EXPECT_EQ(server.ask("GET", "/readyz/shutdown").text, "ok");
+  server.api().beginShutdown();
+  EXPECT_EQ(server.ask("GET", "/readyz").status, 500);
+  EXPECT_EQ(server.ask("GET", "/readyz?exclude=shutdown").status, 200);
+  EXPECT_EQ(server.ask("GET", "/livez").status, 200);
+  EXPECT_EQ(textAt(server.ask("GET", "/.well-known/openid-configuration").body, {"issuer"}), kIssuer);
+  EXPECT_EQ(server.ask("GET", "/openid/v1/jwks").body.at("keys").as_array().size(), 1u);
+  EXPECT_EQ(server.ask("GET", "/nothing/here").status, 404);
+  EXPECT_EQ(server.ask("POST", "/version").status, 405);
+
+  const http::Headers discovery = headers({{"Accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"}});
+  const Answer first = server.ask("GET", "/apis", "", discovery);
+  ASSERT_EQ(first.status, 200);
+  http::Headers again = discovery;
+  again.add("If-None-Match", std::string(first.headers.find("etag")));
+  const Answer second = server.ask("GET", "/apis", "", again);
+  EXPECT_EQ(second.status, 304);
+  EXPECT_FALSE(second.headers.has("content-type"));
+}
+
+TEST(Server, EchoesTheAuditId) {
+  TestServer server;
+  EXPECT_EQ(server.ask("GET", "/version", "", headers({{"Audit-ID", "abc"}})).headers.find("audit-id"), "abc");
+  EXPECT_EQ(server.ask("GET", "/version").headers.find("audit-id").size(), 36u);
+}
+
+}  // namespace
+}  // namespace podpass::server::test

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <string>
+
+#include "http/message.h"
+#include "jose/test_keys.h"
+#include "server/api_server.h"
+#include "store/store.h"
+
+namespace podpass::server::test {
+
+constexpr const char* kIssuer = "https://issuer.example";
+constexpr const char* kApiAudience = "https://kubernetes.default.svc";
+
+struct Answer {
+  int status = 0;
+  http::Headers headers;
+  std::string text;
+  json::object body;  // empty when the text is not a JSON object
+  [[nodiscard]] std::string message() const { return std::string(textAt(body, {"message"})); }
+  [[nodiscard]] std::string reason() const { return std::string(textAt(body, {"reason"})); }
+};
+
+inline std::shared_ptr<const token::KeyRing> testRing() {
+  auto key = std::make_shared<const jose::Key>(*jose::makeKey(*crypto::KeyPair::fromPrivatePem(jose::test::kEcPem)));
+  return std::make_shared<const token::KeyRing>(std::vector{std::move(key)});
+}
+
+// The whole API server over a store in memory, asked without a wire; the namespace and service account default/default are there.
+class TestServer {
+ public:
+  explicit TestServer(ApiServerOptions options = {.serverAddress = "127.0.0.1:6443", .jwksUri = "https://issuer.example/openid/v1/jwks"})
+      : api_(std::move(options), registry, admission, authenticator, authorizer, issuer, verifier, ring, clock) {
+    registry.setAdmission(&admission);
+    EXPECT_EQ(ask("POST", "/api/v1/namespaces", R"({"metadata":{"name":"default"}})").status, 201);
+    EXPECT_EQ(ask("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})").status, 201);
+  }
+
+  // As the admin (a client certificate of system:masters), unless the headers hold an Authorization.
+  Answer ask(std::string method, std::string_view target, std::string body = "", http::Headers headers = {}) {
+    auto request = std::make_shared<http::Request>();
+    request->method = std::move(method);
+    EXPECT_TRUE(http::setTarget(*request, target));
+    if (!headers.has("authorization"))
+      request->peer = std::make_shared<http::PeerCertificate>(http::PeerCertificate{"admin", {"system:masters"}, "00"});
+    if (!headers.has("content-type")) headers.add("Content-Type", "application/json");
+    request->headers = std::move(headers);
+    request->body = std::move(body);
+    request->remote = "127.0.0.1:50000";
+    return send(std::move(request));
+  }
+  Answer send(std::shared_ptr<const http::Request> request) {
+    http::Response response = run(api_.handle(std::move(request)));
+    Answer answer{response.status, std::move(response.headers), response.body ? *response.body : std::string(), {}};
+    boost::system::error_code failed;
+    if (json::value parsed = json::parse(answer.text, failed); !failed && parsed.is_object()) answer.body = std::move(parsed.get_object());
+    return answer;
+  }
+  // Runs until the coroutine has ended.
+  template <class T>
+  T run(asio::awaitable<T> work) {
+    asio::io_context loop;
+    std::optional<T> result;
+    asio::co_spawn(loop, std::move(work), [&](std::exception_ptr failed, T value) {
+      EXPECT_FALSE(failed);
+      result = std::move(value);
+    });
+    loop.run();
+    return *std::move(result);
+  }
+  // A bound token of default/default for `audience` ("": the API server).
+  std::string token(const std::string& audience = "") {
+    json::object spec;
+    if (!audience.empty()) spec["audiences"] = json::array{audience};
+    const Answer made =
+        ask("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", json::serialize(json::object{{"spec", spec}}));
+    EXPECT_EQ(made.status, 201) << made.text;
+    return std::string(textAt(made.body, {"status", "token"}));
+  }
+
+  FakeClock clock;
+  std::unique_ptr<Store> store = makeMemoryStore();
+  Registry registry{*store, clock};
+  Admission admission{registry};
+  Snapshot<token::KeyRing> ring{testRing()};
+  token::Issuer issuer{kIssuer, ring};
+  token::Verifier verifier{{kIssuer},
+                           {kApiAudience},
+                           ring,
+                           [this](std::string_view plural, const std::string& ns, const std::string& name) {
+                             return registry.read(*api::findKind("", "v1", plural), ns, name);
+                           },
+                           clock};
+  auth::Authenticator authenticator{verifier};
+  auth::Authorizer authorizer{registry};
+  ApiServer& api() { return api_; }
+
+ private:
+  ApiServer api_;
+};
+
+inline http::Headers headers(std::initializer_list<std::pair<std::string, std::string>> all) {
+  http::Headers made;
+  for (const auto& [name, value] : all) made.add(name, value);
+  return made;
+}
+
+}  // namespace podpass::server::test

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <boost/asio/thread_pool.hpp>
+#include <chrono>
+#include <string>
+
+#include "server/registry.h"
+#include "token/issuer.h"
+#include "token/verifier.h"
+
+namespace podpass::server {
+
+struct TokenLimits {
+  std::chrono::seconds longest{0};  // --service-account-max-token-expiration; 0: no limit
+  bool extend = true;               // --service-account-extend-token-expiration
+};
+
+// Answers POST …/serviceaccounts/NAME/token: checks, admission, bound object, lifetime, signature, in this order (spec tokens.md §2).
+// Thread-safe; everything it refers to outlives it. Signatures are made on the pool.
+class TokenRequests {
+ public:
+  TokenRequests(TokenLimits limits, const Registry& registry, const Admission& admission, const token::Issuer& issuer,
+                const token::Verifier& verifier, const Clock& clock, asio::thread_pool& signers)
+      : limits_(limits),
+        registry_(registry),
+        admission_(admission),
+        issuer_(issuer),
+        verifier_(verifier),
+        clock_(clock),
+        signers_(signers) {}
+  // `asked` is a decoded TokenRequest; the answer is one with its status. Warnings go into the context.
+  asio::awaitable<Result<json::object>> answer(Context& context, std::string ns, std::string account, json::object asked);
+
+ private:
+  Result<void> bind(const std::string& ns, const std::string& account, const json::object& spec, token::BoundClaims& claims) const;
+
+  TokenLimits limits_;
+  const Registry& registry_;
+  const Admission& admission_;
+  const token::Issuer& issuer_;
+  const token::Verifier& verifier_;
+  const Clock& clock_;
+  asio::thread_pool& signers_;
+};
+
+}  // namespace podpass::server

@@ -4,6 +4,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <cstdio>
 #include <future>
 
@@ -73,10 +76,16 @@ Result<void> bootstrap(api::Client& client, const UpOptions& options) {
     json::object object{{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", json::object{{"name", name}}}};
     if (Result<void> made = ensure(std::move(object)); !made) return made;
   }
-  for (json::object& role : auth::bootstrapRoles())
-    if (Result<void> made = ensure(std::move(role)); !made) return made;
-  for (json::object& binding : auth::bootstrapBindings(options.anonymousIssuer))
-    if (Result<void> made = ensure(std::move(binding)); !made) return made;
+  std::vector<json::object> rules = auth::bootstrapRoles();
+  std::ranges::move(auth::bootstrapBindings(options.anonymousIssuer), std::back_inserter(rules));
+  // Many at once share a commit, and a commit waits for the disk.
+  std::vector<Result<void>> made(rules.size());
+  http::asio::thread_pool hands(8);
+  for (std::size_t i = 0; i < rules.size(); ++i)
+    http::asio::post(hands, [&ensure, &rule = rules[i], &done = made[i]] { done = ensure(std::move(rule)); });
+  hands.join();
+  for (const Result<void>& each : made)
+    if (!each) return each;
   return {};
 }
 
@@ -95,9 +104,12 @@ Result<void> up(const UpOptions& options) {
   if (Result<void> made = makeDirectories(directory, 0700); !made) return made;
   Result<std::unique_ptr<Store>> store = openSqliteStore((directory / "store").string());
   if (!store) return store.error();
+  // Beside the rest, because to find the primes of a first RSA key takes 0.1 s and more; after the store, whose lock keeps the directory
+  // ours.
+  std::future<Result<std::shared_ptr<const token::KeyRing>>> keysToCome = std::async(std::launch::async, token::openKeyRing, directory);
   Result<crypto::Authority> authority = crypto::Authority::openOrMake(directory, "podpass-ca", clock.now());
   if (!authority) return authority.error();
-  Result<std::shared_ptr<const token::KeyRing>> keys = token::openKeyRing(directory);
+  Result<std::shared_ptr<const token::KeyRing>> keys = keysToCome.get();
   if (!keys) return keys.error();
   const Snapshot<token::KeyRing> ring(*keys);
 

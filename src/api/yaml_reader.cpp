@@ -102,7 +102,7 @@ class Builder final : public YAML::EventHandler {
         tag == "?" || (tag.starts_with(kStandardTag) && tag != std::string(kStandardTag) + "str" && !tag.ends_with("binary"));
     Measured scalar{plain ? resolved(text) : json::value(json::string(text))};
     scalar.bytes = text.size();
-    deliver(mark, std::move(scalar), anchor, text);
+    deliver(mark, std::move(scalar), anchor, plain ? std::string_view(text) : std::string_view());
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
     open(mark, json::array(), anchor);
@@ -121,13 +121,14 @@ class Builder final : public YAML::EventHandler {
     YAML::Mark mark;
     YAML::anchor_t anchor;
     std::optional<std::string> key;
+    bool merging = false;             // the key is a `<<` without quotes
     std::vector<json::value> merged;  // values of `<<`
   };
 
   void open(const YAML::Mark& mark, json::value empty, YAML::anchor_t anchor) {
     if (open_.size() >= kDeepest) throw YAML::ParserException(mark, "exceeded max depth");
     if (!open_.empty() && open_.back().whole.value.is_object() && !open_.back().key) throw YAML::ParserException(mark, "invalid map key");
-    open_.push_back({{std::move(empty)}, mark, anchor, std::nullopt, {}});
+    open_.push_back({{std::move(empty)}, mark, anchor, std::nullopt, false, {}});
   }
 
   void close() {
@@ -158,6 +159,7 @@ class Builder final : public YAML::EventHandler {
     throw YAML::ParserException(mark, "invalid map key");
   }
 
+  // `text`: of a scalar without quotes.
   void deliver(const YAML::Mark& mark, Measured done, YAML::anchor_t anchor, std::string_view text) {
     nodes_ += done.nodes;
     if (nodes_ > kMostNodes) throw YAML::ParserException(mark, "document is too large");
@@ -174,6 +176,7 @@ class Builder final : public YAML::EventHandler {
       list->push_back(std::move(done.value));
     } else if (!parent.key) {
       parent.key = keyFrom(done.value, text, mark);
+      parent.merging = text == "<<";
       parent.whole.bytes += parent.key->size();
     } else {
       setMember(parent, std::move(done.value));
@@ -182,7 +185,7 @@ class Builder final : public YAML::EventHandler {
 
   void setMember(Open& parent, json::value value) {
     const std::string key = *std::exchange(parent.key, std::nullopt);
-    if (key == "<<") return parent.merged.push_back(std::move(value));
+    if (parent.merging) return parent.merged.push_back(std::move(value));
     json::object& object = parent.whole.value.get_object();
     if (object.contains(key) && duplicates_.size() < kMostProblems) duplicates_.push_back(pathTo(key));
     object[key] = std::move(value);

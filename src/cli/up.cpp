@@ -104,9 +104,12 @@ Result<void> up(const UpOptions& options) {
   if (Result<void> made = makeDirectories(directory, 0700); !made) return made;
   Result<std::unique_ptr<Store>> store = openSqliteStore((directory / "store").string());
   if (!store) return store.error();
+  Result<token::Algorithms> algorithms = options.keys.algorithms();
+  if (!algorithms) return algorithms.error();
   // Beside the rest, because to find the primes of a first RSA key takes 0.1 s and more; after the store, whose lock keeps the directory
   // ours.
-  std::future<Result<std::shared_ptr<const token::KeyRing>>> keysToCome = std::async(std::launch::async, token::openKeyRing, directory);
+  std::future<Result<std::shared_ptr<const token::KeyRing>>> keysToCome =
+      std::async(std::launch::async, token::openKeyRing, directory, *algorithms);
   Result<crypto::Authority> authority = crypto::Authority::openOrMake(directory, "podpass-ca", clock.now());
   if (!authority) return authority.error();
   Result<std::shared_ptr<const token::KeyRing>> keys = keysToCome.get();
@@ -229,6 +232,7 @@ void addUp(CLI::App& app, Chosen& chosen) {
                  "one year for the injected tokens, with a warning after 3607 s")
       ->capture_default_str();
   up->add_flag("--anonymous-issuer-discovery", options->anonymousIssuer, "let anybody read the discovery document and the public keys");
+  options->keys.addTo(*up);
   up->add_option("--log-level", *level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();

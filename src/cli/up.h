@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "cli/key_flags.h"
 
 namespace podpass::cli {
 
@@ -19,6 +20,7 @@ struct UpOptions {
   std::int64_t maxTokenSeconds = 0;
   bool extendTokens = true;
   bool anonymousIssuer = false;  // let anybody read the issuer documents
+  KeyFlags keys = {};
 };
 
 // Everything in one process, until SIGTERM or SIGINT. Prints where the kubeconfig is, a first command to try and how to stop.

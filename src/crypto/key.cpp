@@ -12,6 +12,8 @@
 
 #include <array>
 
+#include "base/text.h"
+
 namespace podpass::crypto {
 namespace {
 
@@ -36,6 +38,18 @@ struct Curve {
 };
 constexpr std::array<Curve, 3> kCurves{
     {{"P-256", "prime256v1", "ES256", 32}, {"P-384", "secp384r1", "ES384", 48}, {"P-521", "secp521r1", "ES512", 66}}};
+
+struct NamedType {
+  KeyType type;
+  std::string_view name;
+};
+constexpr std::array<NamedType, 7> kTypes{{{KeyType::Rsa2048, "RS256"},
+                                           {KeyType::Rsa3072, "RS256-3072"},
+                                           {KeyType::Rsa4096, "RS256-4096"},
+                                           {KeyType::P256, "ES256"},
+                                           {KeyType::P384, "ES384"},
+                                           {KeyType::P521, "ES512"},
+                                           {KeyType::Ed25519, "EdDSA"}}};
 
 const unsigned char* bytesOf(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
 unsigned char* bytesOf(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
@@ -123,6 +137,29 @@ Result<std::shared_ptr<EVP_PKEY>> owned(EVP_PKEY* key, std::string_view what) {
 }
 
 }  // namespace
+
+std::string_view nameOf(KeyType type) {
+  for (const NamedType& each : kTypes)
+    if (each.type == type) return each.name;
+  return {};
+}
+
+Result<KeyType> keyTypeNamed(std::string_view name) {
+  for (const NamedType& each : kTypes)
+    if (each.name == name) return each.type;
+  std::string known;
+  for (const std::string_view each : keyTypeNames()) known += (known.empty() ? "" : ", ") + std::string(each);
+  return Error{Reason::BadRequest, "unknown signing algorithm " + quoted(name.substr(0, 32)), "choose one of " + known};
+}
+
+const std::vector<std::string_view>& keyTypeNames() {
+  static const std::vector<std::string_view> names = [] {
+    std::vector<std::string_view> all;
+    for (const NamedType& each : kTypes) all.push_back(each.name);
+    return all;
+  }();
+  return names;
+}
 
 Result<KeyPair> KeyPair::generate(KeyType type) {
   EVP_PKEY* key = nullptr;
@@ -260,6 +297,13 @@ std::string KeyPair::algorithm() const {
   if (type == EVP_PKEY_ED25519) return "EdDSA";
   const Curve* curve = curveOf(key_.get());
   return curve == nullptr ? std::string() : std::string(curve->alg);
+}
+
+std::optional<KeyType> KeyPair::type() const {
+  std::string name = algorithm();
+  if (name == "RS256" && bits() != 2048) name += "-" + std::to_string(bits());
+  const Result<KeyType> found = keyTypeNamed(name);
+  return found ? std::optional(*found) : std::nullopt;
 }
 
 int KeyPair::bits() const { return EVP_PKEY_get_bits(key_.get()); }

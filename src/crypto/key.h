@@ -1,8 +1,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "base/secret.h"
@@ -13,6 +15,11 @@ struct evp_pkey_st;
 namespace podpass::crypto {
 
 enum class KeyType { Rsa2048, Rsa3072, Rsa4096, P256, P384, P521, Ed25519 };
+
+// What operators call them: "RS256" (2048 bits), "RS256-3072", "RS256-4096", "ES256", "ES384", "ES512", "EdDSA".
+std::string_view nameOf(KeyType type);
+Result<KeyType> keyTypeNamed(std::string_view name);
+const std::vector<std::string_view>& keyTypeNames();
 
 class KeyPair {
  public:
@@ -27,7 +34,8 @@ class KeyPair {
   [[nodiscard]] bool hasPrivate() const;
   [[nodiscard]] std::string algorithm() const;  // JOSE: RS256, ES256, ES384, ES512, EdDSA; "" for others
   [[nodiscard]] int bits() const;
-  [[nodiscard]] std::string publicDer() const;  // SubjectPublicKeyInfo
+  [[nodiscard]] std::optional<KeyType> type() const;  // nullopt: a size that podpass verifies with, but does not make (RSA 8192)
+  [[nodiscard]] std::string publicDer() const;        // SubjectPublicKeyInfo
   [[nodiscard]] std::string publicPem() const;
   [[nodiscard]] Secret privatePem() const;  // PKCS#8
 

@@ -107,6 +107,8 @@ Result<UnverifiedJws> parseCompactJws(std::string_view compact) {
   if (jws.alg.empty()) return malformed("the token's header names no algorithm");
   if (jws.alg.size() == 4 && (jws.alg[0] | 32) == 'n' && (jws.alg[1] | 32) == 'o' && (jws.alg[2] | 32) == 'n' && (jws.alg[3] | 32) == 'e')
     return malformed("the token is unsigned (alg none)");
+  if (head->contains("typ") && !head->at("typ").is_string()) return malformed("the token's header has a typ that is not a string");
+  jws.typ = textAt(*head, {"typ"});
   if (head->contains("crit")) return malformed("the token's header has critical extensions, and none is known");
   if (head->contains("b64")) return malformed("the token's header asks for an unencoded payload");
   if (head->contains("kid") && !head->at("kid").is_string()) return malformed("the token's header has a kid that is not a string");
@@ -130,6 +132,15 @@ Result<std::string> signCompact(const Key& key, std::string_view payload) {
   Result<std::string> signature = key.key.sign(input);
   if (!signature) return signature.error();
   return input + "." + base64UrlEncode(*signature);
+}
+
+std::string thumbprint(const Key& key) {
+  const json::object jwk = toJwk(key);
+  std::string members;  // the required ones, in lexicographic order
+  for (const char* name : {"crv", "e", "kty", "n", "x", "y"})
+    if (const std::string_view value = textAt(jwk, {name}); !value.empty())
+      members += (members.empty() ? "{\"" : ",\"") + std::string(name) + "\":" + json::serialize(json::string(value));
+  return base64UrlEncode(sha256(members + "}"));
 }
 
 json::object toJwk(const Key& key) {
@@ -173,6 +184,7 @@ Result<Key> fromJwk(const json::object& jwk) {
     if (!y) return y.error();
     pair = crypto::KeyPair::fromEcPoint(textAt(jwk, {"crv"}), *x, *y);
   } else if (type == "OKP") {
+    if (textAt(jwk, {"crv"}) != "Ed25519") return malformed("unknown curve: need Ed25519");  // X25519 keys agree, they do not sign
     Result<std::string> x = member("x");
     if (!x) return x.error();
     pair = crypto::KeyPair::fromEd25519(*x);

@@ -25,6 +25,7 @@ Result<Key> makeKey(crypto::KeyPair key);
 // A parsed but NOT verified compact JWS.
 struct UnverifiedJws {
   std::string alg, kid;  // from the header; kid may be empty
+  std::string typ;       // "" when the header has none
   json::object header;
   json::object payload;
   std::string signingInput;  // header '.' payload as received
@@ -39,6 +40,8 @@ bool verifies(const Key& key, const UnverifiedJws& jws);
 
 // header {"alg":…,"kid":…} (in that order), payload as given (already serialised JSON). CPU-bound.
 Result<std::string> signCompact(const Key& key, std::string_view payload);
+
+std::string thumbprint(const Key& key);  // RFC 7638 §3, SHA-256, base64url: what others name keys by that come without a kid
 
 json::object toJwk(const Key& key);                         // use, kty, kid, alg, then the public members
 Result<Key> fromJwk(const json::object& jwk);               // public keys only; kid kept as given

@@ -43,8 +43,8 @@ std::string member(std::string_view name, const ObjectRef& ref) {
   return out + "}";
 }
 
-Result<Secret> sign(const KeyRing& ring, const std::string& payload) {
-  Result<std::string> compact = jose::signCompact(ring.signer(), payload);
+Result<Secret> sign(const jose::Key& key, const std::string& payload) {
+  Result<std::string> compact = jose::signCompact(key, payload);
   if (!compact) return compact.error();
   return Secret(*compact);
 }
@@ -63,7 +63,8 @@ Result<Secret> Issuer::issue(const BoundClaims& claims) const {
              member("secret", claims.secret) + member("serviceaccount", claims.serviceAccount);
   if (claims.warnAfter != 0) payload += ",\"warnafter\":" + std::to_string(claims.warnAfter);
   payload += "},\"nbf\":" + issued + ",\"sub\":" + text(subject(claims.ns, claims.serviceAccount)) + "}";
-  return sign(*ring_.load(), payload);
+  const std::shared_ptr<const KeyRing> ring = ring_.load();
+  return sign(ring->signerFor(claims.audiences), payload);
 }
 
 Result<Secret> Issuer::issueLegacy(const LegacyClaims& claims) const {
@@ -72,7 +73,8 @@ Result<Secret> Issuer::issueLegacy(const LegacyClaims& claims) const {
       "{\"iss\":\"kubernetes/serviceaccount\"" + prefix + "namespace\":" + text(claims.ns) + prefix +
       "secret.name\":" + text(claims.secretName) + prefix + "service-account.name\":" + text(claims.serviceAccount.name) + prefix +
       "service-account.uid\":" + text(claims.serviceAccount.uid) + ",\"sub\":" + text(subject(claims.ns, claims.serviceAccount)) + "}";
-  return sign(*ring_.load(), payload);
+  const std::shared_ptr<const KeyRing> ring = ring_.load();
+  return sign(ring->signer(), payload);
 }
 
 }  // namespace podpass::token

@@ -36,7 +36,8 @@ struct LegacyClaims {
   ObjectRef serviceAccount;
 };
 
-// Signs service account tokens with the ring's first key. Thread-safe. CPU-bound (0.3 ms for RSA): call it on the signing pool.
+// Signs service account tokens with the ring's key for their audience. Thread-safe. CPU-bound (0.3 ms for RSA): call it on the signing
+// pool.
 class Issuer {
  public:
   Issuer(std::string issuerUrl, const Snapshot<KeyRing>& ring) : url_(std::move(issuerUrl)), ring_(ring) {}

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,20 +14,37 @@
 
 namespace podpass::token {
 
-// The keys that sign and verify service account tokens: the first signs, all verify and are published. Immutable; shared as a Snapshot.
+using KeyPtr = std::shared_ptr<const jose::Key>;
+
+// The keys that sign and verify service account tokens: all verify and are published, the first signs, unless a token's audience has a
+// signer of its own (RS256 where a cloud needs it, ES256 elsewhere). Immutable; shared as a Snapshot.
 class KeyRing {
  public:
-  explicit KeyRing(std::vector<std::shared_ptr<const jose::Key>> keys) : keys_(std::move(keys)) {}
+  // `signers`: audience → one of `keys`.
+  explicit KeyRing(std::vector<KeyPtr> keys, std::map<std::string, KeyPtr> signers = {})
+      : keys_(std::move(keys)), signers_(std::move(signers)) {}
   [[nodiscard]] const jose::Key& signer() const { return *keys_.front(); }
+  // Of a token for several audiences the first that has a signer decides.
+  [[nodiscard]] const jose::Key& signerFor(std::span<const std::string> audiences) const;
   [[nodiscard]] const jose::Key* find(std::string_view kid) const;  // null when the ring does not hold it
-  [[nodiscard]] const std::vector<std::shared_ptr<const jose::Key>>& keys() const { return keys_; }
+  [[nodiscard]] const std::vector<KeyPtr>& keys() const { return keys_; }
 
  private:
-  std::vector<std::shared_ptr<const jose::Key>> keys_;
+  std::vector<KeyPtr> keys_;
+  std::map<std::string, KeyPtr> signers_;
 };
 
-// Reads `directory`/signing.key (PEM, 0600), or makes an RSA 2048 key there on first use.
-Result<std::shared_ptr<const KeyRing>> openKeyRing(const std::filesystem::path& directory);
+// Which algorithms sign. EdDSA is an opt-in: neither Kubernetes nor the clouds verify it.
+struct Algorithms {
+  crypto::KeyType standard = crypto::KeyType::Rsa2048;
+  std::map<std::string, crypto::KeyType> forAudience = {};
+};
+// "AUDIENCE=ALGORITHM"; the audience may itself hold '='.
+Result<std::pair<std::string, crypto::KeyType>> parseAudienceAlgorithm(std::string_view text);
+
+// Reads `directory`/signing.key (PEM, 0600), or makes an RSA 2048 key there on first use; the other algorithms' keys are beside it as
+// signing-ES256.key and so on. What was used before stays in the ring, to verify.
+Result<std::shared_ptr<const KeyRing>> openKeyRing(const std::filesystem::path& directory, const Algorithms& algorithms = {});
 
 // {"keys":[…]} of RFC 7517, member order as kube-apiserver's (spec tokens.md §5).
 std::string jwks(const KeyRing& ring);

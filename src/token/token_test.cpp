@@ -111,6 +111,40 @@ TEST(KeyRing, IsMadeOncePrivatelyAndReadAgain) {
   std::filesystem::remove_all(directory);
 }
 
+TEST(KeyRing, KeepsAKeyOfEachAlgorithmItEverSignedWith) {
+  const std::filesystem::path directory = std::filesystem::temp_directory_path() / ("podpass-ring-" + randomUuid());
+  const auto first = openKeyRing(directory);
+  ASSERT_TRUE(first);
+  const auto second =
+      openKeyRing(directory, {.standard = crypto::KeyType::P256,
+                              .forAudience = {{"sts.amazonaws.com", crypto::KeyType::Rsa2048}, {"edge", crypto::KeyType::Ed25519}}});
+  ASSERT_TRUE(second) << second.error().sentence;
+  EXPECT_EQ((*second)->signer().alg, "ES256");
+  EXPECT_NE((*second)->find((*first)->signer().kid), nullptr) << "its tokens live on";
+  const Snapshot<KeyRing> ring(*second);
+  const Issuer issuer(kIssuer, ring);
+  struct Case {
+    std::vector<std::string> audiences;
+    const char* alg;
+  };
+  for (const Case& c : {Case{{kAudience}, "ES256"}, Case{{"sts.amazonaws.com"}, "RS256"},
+                        Case{{"other", "edge", "sts.amazonaws.com"}, "EdDSA"}, Case{{}, "ES256"}}) {
+    BoundClaims claims = boundClaims();
+    claims.audiences = c.audiences;
+    const Result<jose::UnverifiedJws> jws = jose::parseCompactJws(issuer.issue(claims)->reveal());
+    ASSERT_TRUE(jws);
+    EXPECT_EQ(jws->alg, c.alg);
+    EXPECT_TRUE(jose::verifies(*(*second)->find(jws->kid), *jws));
+  }
+  std::filesystem::remove_all(directory);
+}
+
+TEST(KeyRing, ReadsWhichAlgorithmAnAudienceGets) {
+  EXPECT_EQ(parseAudienceAlgorithm("https://a.example/?q=1=ES384")->first, "https://a.example/?q=1");
+  EXPECT_EQ(parseAudienceAlgorithm("a=EdDSA")->second, crypto::KeyType::Ed25519);
+  for (const char* bad : {"", "a", "=RS256", "a=", "a=RS512", "a=none"}) EXPECT_FALSE(parseAudienceAlgorithm(bad)) << bad;
+}
+
 TEST(KeyRing, IsPublishedInKubernetesForm) {
   const auto ring = testRing();
   EXPECT_EQ(jwks(*ring), jose::test::kJwks);
@@ -207,6 +241,12 @@ TEST(Verifier, RefusesForgedTokens) {
   EXPECT_EQ(cluster.refusal(forged(R"({"alg":"RS256","kid":"../../etc/passwd"})")), "invalid signature, no keys found");
   EXPECT_TRUE(cluster.refusal(forged(R"({"alg":"RS256","kid":")" + ecKid + "\"}")).starts_with("invalid signature: "));
   EXPECT_TRUE(cluster.refusal(forged(R"({"alg":"RS384"})")).starts_with("invalid signature: "));
+  const auto typed = [&](const std::string& typ) {
+    const std::string input = base64UrlEncode(R"({"alg":"RS256","typ":")" + typ + "\"}") + "." + body;
+    return input + "." + base64UrlEncode(*cluster.ring.load()->signer().key.sign(input));
+  };
+  EXPECT_EQ(cluster.refusal(typed("JWT")), "accepted") << "as external signers write it";
+  EXPECT_EQ(cluster.refusal(typed("at+jwt")), "invalid bearer token") << "what another protocol signed is no service account token";
   EXPECT_EQ(cluster.refusal(std::string(17u << 10, 'a')), "invalid bearer token");
   json::object keyless = payload();
   const jose::Key anonymous{"", "RS256", cluster.ring.load()->signer().key};

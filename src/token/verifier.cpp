@@ -256,6 +256,11 @@ Result<Identity> Verifier::verify(std::string_view compactToken, std::span<const
     return Error{Reason::Unauthorized, "invalid bearer token", "", std::make_shared<Error>(refused("the token is larger than 16 KiB"))};
   Result<jose::UnverifiedJws> jws = jose::parseCompactJws(compactToken);
   if (!jws) return Error{Reason::Unauthorized, "invalid bearer token", "", std::make_shared<Error>(jws.error())};
+  // RFC 8725 §3.11: what another protocol signed under this key is no service account token. Kubernetes writes no typ, external signers
+  // JWT.
+  if (!jws->typ.empty() && jws->typ != "JWT")
+    return Error{Reason::Unauthorized, "invalid bearer token", "",
+                 std::make_shared<Error>(refused("the token's typ is " + quoted(jws->typ.substr(0, 64)) + ", expected JWT or none"))};
   const std::string_view issuer = textAt(jws->payload, {"iss"});
   const bool legacy = issuer == kLegacyIssuer;
   if (!legacy && std::find(parts_->issuers.begin(), parts_->issuers.end(), issuer) == parts_->issuers.end())

@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     json::parse_options options;
     options.max_depth = 256;
     boost::system::error_code malformed;
-    const json::value patch = json::parse(podPatch(*view, injections), malformed, {}, options);
+    const json::value patch = json::parse(podPatch(*view, injections).json, malformed, {}, options);
     if (malformed) std::abort();
     return api::applyJsonPatch(pod, patch);
   };

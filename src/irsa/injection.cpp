@@ -135,27 +135,34 @@ void collect(const json::object& container, const Injection& injection, Addition
   appendMount(additions.mounts, injection);
 }
 
-void appendInjected(std::string& out, const json::object& container, std::span<const Injection> injections) {
+bool appendInjected(std::string& out, const json::object& container, std::span<const Injection> injections) {
   Additions additions;
   for (const Injection& injection : injections) collect(container, injection, additions);
+  const bool adds = !additions.env.empty() || !additions.mounts.empty();
   const Appended appended{additions.env, additions.mounts};
-  if (additions.replaced.empty()) return appendContainer(out, container, appended);
+  if (additions.replaced.empty()) {
+    appendContainer(out, container, appended);
+    return adds;
+  }
   json::object without(container);
   json::array& list = without.at("volumeMounts").as_array();
   for (const std::string_view name : additions.replaced)
     list.erase(std::remove_if(list.begin(), list.end(), [name](const json::value& mount) { return named(mount, name); }), list.end());
   appendContainer(out, without, appended);
+  return adds;
 }
 
-void appendContainers(std::string& out, const json::array* containers, std::span<const Injection> injections) {
+bool appendContainers(std::string& out, const json::array* containers, std::span<const Injection> injections) {
   static const json::object none;
+  bool adds = false;
   out += '[';
   if (containers != nullptr)
     for (const json::value& each : *containers) {
       if (&each != containers->begin()) out += ',';
-      appendInjected(out, each.is_object() ? each.get_object() : none, injections);
+      adds |= appendInjected(out, each.is_object() ? each.get_object() : none, injections);
     }
   out += ']';
+  return adds;
 }
 
 // Opens one operation; the caller appends the value and '}'.
@@ -257,7 +264,7 @@ Result<PodView> viewPod(const json::object& pod) {
   return view;
 }
 
-std::string podPatch(const PodView& pod, std::span<const Injection> injections) {
+PodPatch podPatch(const PodView& pod, std::span<const Injection> injections) {
   std::string out;
   out.reserve(4096);
   bool haveLabels = pod.labels != nullptr && !pod.labels->empty(),
@@ -274,16 +281,17 @@ std::string podPatch(const PodView& pod, std::span<const Injection> injections) 
     if (replaces(injection)) addVolume(out, pod, haveVolumes, injection);
   for (const Injection& injection : injections)
     if (!replaces(injection)) addVolume(out, pod, haveVolumes, injection);
+  bool adds = !out.empty();
   beginOperation(out, "add", "/spec/containers");
-  appendContainers(out, pod.containers, injections);
+  adds |= appendContainers(out, pod.containers, injections);
   out += '}';
   if (pod.initContainers != nullptr && !pod.initContainers->empty()) {
     beginOperation(out, "add", "/spec/initContainers");
-    appendContainers(out, pod.initContainers, injections);
+    adds |= appendContainers(out, pod.initContainers, injections);
     out += '}';
   }
   out += ']';
-  return out;
+  return {std::move(out), adds};
 }
 
 std::string windowsPath(std::string_view path) {

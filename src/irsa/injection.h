@@ -61,9 +61,13 @@ struct PodView {
 // BadRequest, with the sentence of Go's decoder, when a part has the wrong type.
 Result<PodView> viewPod(const json::object& pod);
 
-// The operations of RFC 6902 as compact JSON: labels and annotations, volumes, then always all containers, and all init containers if there
-// are any. Ephemeral containers are never touched: they come by another request.
-std::string podPatch(const PodView& pod, std::span<const Injection> injections);
+struct PodPatch {
+  // The operations of RFC 6902 as compact JSON: labels and annotations, volumes, then always all containers, and all init containers if
+  // there are any. Ephemeral containers are never touched: they come by another request.
+  std::string json;
+  bool adds = false;  // anything that was not there
+};
+PodPatch podPatch(const PodView& pod, std::span<const Injection> injections);
 
 // "C:" and backslashes, for the environment of a Windows container.
 std::string windowsPath(std::string_view path);

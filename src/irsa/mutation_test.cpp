@@ -17,14 +17,14 @@ std::string patchOf(std::string_view podText, std::string_view annotations, cons
   const Result<PodView> view = viewPod(pod);
   if (!view) return view.error().sentence;
   const Injection injection = webIdentity(roleSettings(&account, settings), *view, settings);
-  return podPatch(*view, {&injection, 1});
+  return podPatch(*view, {&injection, 1}).json;
 }
 
 std::string credentialsPatchOf(std::string_view podText, std::optional<RoleSettings> role, std::int64_t jitter,
                                const AwsSettings& settings = {}) {
   const json::object pod = parsed(podText);
   const Injection injection = containerCredentials(role, *viewPod(pod), settings, jitter);
-  return podPatch(*viewPod(pod), {&injection, 1});
+  return podPatch(*viewPod(pod), {&injection, 1}).json;
 }
 
 // Only the value of /spec/containers, which most rules show in.

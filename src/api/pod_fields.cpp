@@ -103,6 +103,10 @@ Fields whatRuns() {
           checked(subdomainProblem, text("nodeName", 10, "The node that the pod runs on."))};
 }
 
+Fields resources() {
+  return {map("limits", 1, Type::Quantity), map("requests", 2, Type::Quantity), list("claims", 3, {text("name", 1), text("request", 2)})};
+}
+
 Fields whereItRuns() {
   return {flag("hostNetwork", 11, "Use the host's network namespace."),
           flag("hostPID", 12, "Use the host's pid namespace."),
@@ -131,10 +135,9 @@ Fields whereItRuns() {
           mergedBy("name", list("schedulingGates", 38, {required(text("name", 1))}, "Values that block scheduling of the pod.")),
           mergedBy("name", list("resourceClaims", 39,
                                 {required(text("name", 1)), text("resourceClaimName", 3), text("resourceClaimTemplateName", 4)})),
-          object("resources", 40,
-                 {map("limits", 1, Type::Quantity), map("requests", 2, Type::Quantity),
-                  list("claims", 3, {text("name", 1), text("request", 2)})}),
-          text("hostnameOverride", 41)};
+          object("resources", 40, resources()),
+          text("hostnameOverride", 41),
+          object("workloadRef", 42, {required(text("name", 1)), required(text("podGroup", 2)), text("podGroupReplicaKey", 3)})};
 }
 
 Field containerState(std::string_view name, std::uint32_t number) {
@@ -156,12 +159,15 @@ Fields containerStatus() {
           text("containerID", 8),
           boolean("started", 9),
           map("allocatedResources", 10, Type::Quantity),
-          object("resources", 11,
-                 {map("limits", 1, Type::Quantity), map("requests", 2, Type::Quantity),
-                  list("claims", 3, {text("name", 1), text("request", 2)})}),
-          mergedBy("mountPath",
-                   list("volumeMounts", 12, {text("name", 1), text("mountPath", 2), flag("readOnly", 3), text("recursiveReadOnly", 4)})),
+          object("resources", 11, resources()),
+          mergedBy("mountPath", list("volumeMounts", 12,
+                                     {text("name", 1), text("mountPath", 2), flag("readOnly", 3), text("recursiveReadOnly", 4),
+                                      object("volumeStatus", 5, {object("image", 1, {text("imageRef", 1)})})})),
           object("user", 13, {object("linux", 1, {integer("uid", 1), integer("gid", 2), integers("supplementalGroups", 3, {})})}),
+          mergedBy("name",
+                   list("allocatedResourcesStatus", 14,
+                        {text("name", 1),
+                         mergedBy("resourceID", list("resources", 2, {text("resourceID", 1), text("health", 2), text("message", 6)}))})),
           text("stopSignal", 15)};
 }
 
@@ -193,7 +199,12 @@ const Fields& podStatus() {
       text("qosClass", 9, "Guaranteed, Burstable or BestEffort."),
       list("ephemeralContainerStatuses", 13, containerStatus()),
       text("resize", 14),
-      mergedBy("name", list("resourceClaimStatuses", 15, {text("name", 1), text("resourceClaimName", 2)}))};
+      mergedBy("name", list("resourceClaimStatuses", 15, {text("name", 1), text("resourceClaimName", 2)})),
+      object("extendedResourceClaimStatus", 18,
+             {list("requestMappings", 1, {text("containerName", 1), text("resourceName", 2), text("requestName", 3)}),
+              text("resourceClaimName", 2)}),
+      map("allocatedResources", 19, Type::Quantity),
+      object("resources", 20, resources())};
   return fields;
 }
 

@@ -212,6 +212,7 @@ class Comparing {
       if (field.within == within) compareField(field, found->second, path + "." + std::string(field.name));
       if (within == 0 && field.within != 0) embedded.insert(field.within);
     }
+    expectNothingForgotten(fields, found->second, embedded, path, within);
     for (const std::uint32_t number : embedded) {
       const auto part = std::find_if(found->second.begin(), found->second.end(), [&](const auto& e) { return e.second.number == number; });
       ASSERT_NE(part, found->second.end()) << path << " embeds number " << number;
@@ -222,6 +223,18 @@ class Comparing {
   std::size_t compared = 0;
 
  private:
+  // A part whose message testdata/messages.txt does not describe is left out on purpose.
+  void expectNothingForgotten(const Fields& fields, const Message& message, const std::set<std::uint32_t>& embedded,
+                              const std::string& path, std::uint32_t within) {
+    for (const auto& [name, entry] : message) {
+      const bool leftOut = entry.type.starts_with("NodeConfig") && !messages_.contains(entry.type);
+      const bool found = std::any_of(fields.begin(), fields.end(), [&](const Field& f) { return f.name == name && f.within == within; });
+      if (name != "metadata" && !leftOut && !embedded.contains(entry.number)) {
+        EXPECT_TRUE(found) << path << " has no " << name;
+      }
+    }
+  }
+
   void compareField(const Field& field, const Message& message, const std::string& path) {
     const auto entry = message.find(std::string(field.name));
     ASSERT_NE(entry, message.end()) << path;

@@ -26,6 +26,11 @@ Field microTime(std::string_view name, std::uint32_t number, std::string_view do
 Field quantity(std::string_view name, std::uint32_t number, std::string_view doc) { return make(Type::Quantity, name, number, doc); }
 Field intOrString(std::string_view name, std::uint32_t number, std::string_view doc) { return make(Type::IntOrString, name, number, doc); }
 Field anything(std::string_view name, std::uint32_t number, std::string_view doc) { return make(Type::Any, name, number, doc); }
+Field textOrObject(std::string_view name, std::uint32_t number, std::string_view doc) {
+  Field field = make(Type::Any, name, number, doc);
+  field.orText = true;
+  return field;
+}
 
 Field object(std::string_view name, std::uint32_t number, Fields of, std::string_view doc) {
   Field field = make(Type::Object, name, number, doc);

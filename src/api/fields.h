@@ -18,6 +18,7 @@ Field microTime(std::string_view name, std::uint32_t number, std::string_view do
 Field quantity(std::string_view name, std::uint32_t number, std::string_view doc = {});
 Field intOrString(std::string_view name, std::uint32_t number, std::string_view doc = {});
 Field anything(std::string_view name, std::uint32_t number, std::string_view doc = {});
+Field textOrObject(std::string_view name, std::uint32_t number, std::string_view doc = {});  // free JSON
 Field object(std::string_view name, std::uint32_t number, Fields of, std::string_view doc = {});
 Field list(std::string_view name, std::uint32_t number, Fields of, std::string_view doc = {});
 Field map(std::string_view name, std::uint32_t number, Type element = Type::String, std::string_view doc = {});

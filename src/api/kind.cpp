@@ -65,7 +65,9 @@ const std::vector<const Kind*>& allKinds() {
                            &roleKind(),
                            &mutatingWebhookConfigurationKind(),
                            &validatingWebhookConfigurationKind(),
-                           &leaseKind()};
+                           &leaseKind(),
+                           &iamRoleKind(),
+                           &oidcProviderKind()};
   return kinds;
 }
 

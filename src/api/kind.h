@@ -48,6 +48,7 @@ struct Field {
   std::string_view mergeKey = {};  // strategic merge: lists merged by this member ("" = replaced)
   bool setMerge = false;           // strategic merge of a list of scalars (finalizers)
   bool retainKeys = false;         // volumes
+  bool orText = false;             // Any: a string is as good as an object, and OpenAPI gives it no type
   bool atomic = false;             // maps/objects replaced as a whole (server-side apply; documented in OpenAPI)
   // What is wrong with the text, "" when it is good (the message after `Invalid value: "x": `). Integers come as decimal text, of
   // maps the keys, of lists each element.

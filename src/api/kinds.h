@@ -31,6 +31,9 @@ const Kind& leaseKind();
 const Kind& mutatingWebhookConfigurationKind();
 const Kind& validatingWebhookConfigurationKind();
 
+const Kind& iamRoleKind();  // not RBAC's
+const Kind& oidcProviderKind();
+
 // Only bodies of subresources.
 const Kind& tokenRequestKind();
 const Kind& evictionKind();

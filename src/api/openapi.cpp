@@ -157,6 +157,11 @@ class Schemas {
         if (field.atomic) schema["x-kubernetes-map-type"] = "atomic";
         return schema;
       }
+      case Type::Any: {
+        if (!field.orText) return scalar(field.type, field.doc);
+        json::object schema{{"description", field.doc}, {"x-kubernetes-preserve-unknown-fields", true}};
+        return schema;
+      }
       default: {
         json::object schema = scalar(field.type, field.doc);
         if (field.oneOf.empty()) return schema;

@@ -184,15 +184,28 @@ class KubectlError(Exception):
         super().__init__(f"kubectl {' '.join(arguments)} exited {self.code}\nstderr: {self.stderr}\nstdout: {self.stdout}")
 
 
+def fetched(name):
+    """A client that fetch_clients.py put beside the build, or None."""
+    folder = os.environ.get("PODPASS_CLIENTS")
+    path = pathlib.Path(folder) / name if folder else None
+    return path if path and path.exists() else None
+
+
 class Kubectl:
     def __init__(self, kubeconfig, directory, namespace=None, binary="kubectl"):
-        self.binary = binary
+        self.binary = str(binary)
         self._kubeconfig = kubeconfig
         self._directory = directory
         self.namespace = namespace
 
     def within(self, namespace):
         return Kubectl(self._kubeconfig, self._directory, namespace, self.binary)
+
+    def version(self):
+        """(major, minor) of the client."""
+        said = json.loads(subprocess.run([self.binary, "version", "--client", "-o", "json"], capture_output=True, text=True,
+                                         env=self.environment(), timeout=COMMAND_SECONDS, check=True).stdout)["clientVersion"]
+        return int(said["major"]), int(said["minor"].rstrip("+"))
 
     def command(self, *arguments):
         # before the arguments, so that a later -n wins

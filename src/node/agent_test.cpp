@@ -1,138 +1,82 @@
 #include "node/agent.h"
 
-#include <gtest/gtest.h>
-#include <unistd.h>
+#include "node/test_node.h"
 
-#include "base/file.h"
-#include "node/containerd.h"
-#include "node/logs.h"
-#include "node/pod_config.h"
-#include "node/pod_status.h"
-#include "node/pod_worker.h"
-#include "node/test_client.h"
-#include "node/test_directory.h"
-
+// Real pods on a real containerd.
 namespace podpass::node {
 namespace {
 
 using namespace std::chrono_literals;
 
-json::object parsePod(std::string_view text) { return json::parse(text).as_object(); }
-
-TEST(LogLines, AreReadAsTheRuntimeWritesThem) {
-  struct Case {
-    const char *why, *line, *content;
-    bool good, partial;
-  };
-  const Case cases[] = {{"a whole line", "2024-05-01T10:20:30.123456789Z stdout F hello world", "hello world", true, false},
-                        {"a part of a long line", "2024-05-01T10:20:30Z stderr P abc", "abc", true, true},
-                        {"an empty line", "2024-05-01T10:20:30Z stdout F ", "", true, false},
-                        {"no stream", "2024-05-01T10:20:30Z F hello", "", false, false},
-                        {"an unknown tag", "2024-05-01T10:20:30Z stdout X hello", "", false, false},
-                        {"nothing", "", "", false, false}};
-  for (const Case& c : cases) {
-    SCOPED_TRACE(c.why);
-    const auto line = parseLogLine(c.line);
-    ASSERT_EQ(line.has_value(), c.good);
-    if (!line) continue;
-    EXPECT_EQ(line->content, c.content);
-    EXPECT_EQ(line->partial, c.partial);
-  }
-}
-
-TEST(Phase, FollowsFromTheContainersAndThePolicy) {
-  using State = Container::State;
-  struct Case {
-    const char *why, *policy;
-    State state;
-    int exitCode;
-    const char* phase;
-  };
-  const Case cases[] = {{"running", "Always", State::Running, 0, "Running"},
-                        {"ended well, to be started again", "Always", State::Exited, 0, "Running"},
-                        {"ended well", "Never", State::Exited, 0, "Succeeded"},
-                        {"ended badly", "Never", State::Exited, 1, "Failed"},
-                        {"ended badly, to be started again", "OnFailure", State::Exited, 1, "Running"},
-                        {"created only", "Always", State::Created, 0, "Pending"}};
-  for (const Case& c : cases) {
-    SCOPED_TRACE(c.why);
-    json::object pod = parsePod(R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}})");
-    makeObjectAt(pod, {"spec"})["restartPolicy"] = c.policy;
-    Container container;
-    container.id = "1";
-    container.name = "c";
-    container.state = c.state;
-    container.exitCode = c.exitCode;
-    Observed observed;
-    observed.containers.push_back(container);
-    EXPECT_EQ(textAt(podStatus(pod, observed, WallTime{}), {"phase"}), c.phase);
-  }
-}
-
-TEST(ImageReference, IsCompletedAsRegistriesExpect) {
-  EXPECT_EQ(*imageReference("amazon/aws-cli"), "docker.io/amazon/aws-cli:latest");
-  EXPECT_EQ(*imageReference("nginx:1"), "docker.io/library/nginx:1");
-  EXPECT_EQ(*imageReference("localhost:5000/a"), "localhost:5000/a:latest");
-  EXPECT_FALSE(imageReference("UPPER"));
-  EXPECT_FALSE(imageReference("a b"));
-}
-
-TEST(PullErrors, OfAMachineWithoutNetworkAreToldFromRefusals) {
-  EXPECT_TRUE(registryUnreachable("dial tcp: lookup registry-1.docker.io on 1.1.1.1:53: no such host"));
-  EXPECT_TRUE(registryUnreachable("dial tcp 1.2.3.4:443: connect: network is unreachable"));
-  EXPECT_FALSE(registryUnreachable("pull access denied, repository does not exist or may require authorization"));
-}
-
-TEST(ContainerdPlaces, KeepTheSocketShortWhateverTheDirectory) {
-  const ContainerdPlaces places("/tmp/" + std::string(200, 'x'));
-  EXPECT_LT((places.socket.string() + ".ttrpc").size(), 108u);
-  EXPECT_LE(places.bridge.size(), 15u);
-  EXPECT_NE(places.bridge, ContainerdPlaces("/tmp/other").bridge);
-}
-
-// Runs a real pod when this machine can: root, containerd, and PODPASS_TEST_IMAGE naming an image archive whose image has /bin/sh.
 TEST(Agent, RunsAPodToItsEndAndDeletesIt) {
-  const char* archive = std::getenv("PODPASS_TEST_IMAGE");
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-  if (archive == nullptr) GTEST_SKIP() << "needs PODPASS_TEST_IMAGE: an image archive of docker.io/library/busybox:latest";
-  TestDirectory directory;
-  TestClient client;
-  SystemClock clock;
-  AgentOptions options;
-  options.nodeName = "n1";
-  options.directory = directory.path();
-  auto agent = makeAgent(options, client, clock);
-  const Result<void> started = agent->start();
-  ASSERT_TRUE(started) << started.error().sentence;
-  const ContainerdPlaces places(directory.path());
-  const auto until = [&](auto predicate) {
-    for (int turn = 0; turn < 400; ++turn, std::this_thread::sleep_for(50ms))
-      if (predicate()) return true;
-    return false;
-  };
-  ASSERT_TRUE(until([&] { return std::filesystem::exists(places.socket); }));
-  const std::string import = "ctr -a " + places.socket.string() + " -n k8s.io images import " + archive + " >/dev/null";
-  ASSERT_TRUE(until([&] { return std::system(import.c_str()) == 0; }));
-  client.put("pods", R"({"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"default","name":"p","uid":"u-1"},"spec":{"nodeName":"n1",
-    "restartPolicy":"Never","containers":[{"name":"c","image":"busybox","imagePullPolicy":"IfNotPresent",
-    "command":["sh","-c","echo hello; echo why > /dev/termination-log; exit 3"]}]}})");
-  const api::Kind* pods = api::findKind("", "v1", "pods");
-  const auto pod = [&] { return (*client.get(*pods, {"default", "p"}))->value; };
-  EXPECT_TRUE(until([&] { return textAt(pod(), {"status", "phase"}) == "Failed"; })) << json::serialize(pod());
-  const json::object ended = pod();
-  EXPECT_NE(json::serialize(ended).find(R"("message":"why\n")"), std::string::npos) << json::serialize(ended);
-  auto log = agent->logs(ended, "c", {});
-  ASSERT_TRUE(log) << log.error().sentence;
-  EXPECT_EQ((*log)->next(1s).value_or(""), "hello\n");
-  json::object deleting = ended;
-  makeObjectAt(deleting, {"metadata"})["deletionTimestamp"] = rfc3339(clock.now());
-  client.put("pods", deleting);
-  EXPECT_TRUE(until([&] { return !client.get(*pods, {"default", "p"}); }));
-  for (const DocumentPtr& event : client.all("events"))
-    std::printf("%s %s\n", std::string(textAt(event->value, {"reason"})).c_str(), std::string(textAt(event->value, {"message"})).c_str());
-  agent->stop();
-  EXPECT_FALSE(std::filesystem::exists(places.socket));
-  Containerd(directory.path()).removeNetwork();
+  SKIP_WITHOUT_ROOT();
+  TestNode node;
+  ASSERT_NO_FATAL_FAILURE(node.start());
+  ASSERT_NO_FATAL_FAILURE(node.importBox());
+  node.runPod("p", {"print", "hello", ",", "write", "/dev/termination-log", "why", ",", "exit", "3"}, {{"restartPolicy", "Never"}});
+  EXPECT_TRUE(node.until([&] { return node.phase("p") == "Failed"; })) << json::serialize(node.pod("p"));
+  const json::object status = node.containerStatus("p");
+  EXPECT_EQ(integerAt(status, {"state", "terminated", "exitCode"}), 3) << json::serialize(status);
+  EXPECT_EQ(textAt(status, {"state", "terminated", "message"}), "why\n") << json::serialize(status);
+  EXPECT_EQ(node.log("p"), "hello\n");
+  EXPECT_EQ(node.event("p", "Started"), "Started container c");
+  node.deletePod("p");
+  EXPECT_TRUE(node.until([&] { return node.pod("p").empty(); }));
+}
+
+TEST(Agent, StopEndsAllThatWasStartedAndAStartRunsItAgain) {
+  SKIP_WITHOUT_ROOT();
+  TestNode node(true);
+  ASSERT_NO_FATAL_FAILURE(node.start());
+  ASSERT_NO_FATAL_FAILURE(node.importBox());
+  node.client.put("secrets", R"({"apiVersion":"v1","kind":"Secret","metadata":{"namespace":"default","name":"s"},"data":{"k":"dgo="}})");
+  const json::object more = json::parse(R"({"volumes":[{"name":"secret","secret":{"secretName":"s","defaultMode":420}},
+    {"name":"memory","emptyDir":{"medium":"Memory"}},{"name":"disk","emptyDir":{}}]})")
+                                .as_object();
+  const json::object mounts = json::parse(R"({"volumeMounts":[{"name":"secret","mountPath":"/secret"},
+    {"name":"memory","mountPath":"/memory"},{"name":"disk","mountPath":"/disk"}]})")
+                                  .as_object();
+  node.runPod("p", {"count",
+                    "/memory/starts",
+                    ",",
+                    "count",
+                    "/disk/starts",
+                    ",",
+                    "cat",
+                    "/memory/starts",
+                    ",",
+                    "print",
+                    "-",
+                    ",",
+                    "cat",
+                    "/disk/starts",
+                    ",",
+                    "cat",
+                    "/secret/k",
+                    ",",
+                    "sleep",
+                    "600"},
+              more, mounts);
+  node.runPod("once", {"stubborn", ",", "sleep", "600"}, {{"restartPolicy", "Never"}});
+  ASSERT_TRUE(node.until([&] { return node.runs("p") && node.runs("once"); })) << json::serialize(node.pod("p"));
+  const ContainerdPlaces places = node.places();
+  ASSERT_FALSE(places.runDirectory.empty());
+  ASSERT_NE(::if_nametoindex(places.bridge.c_str()), 0u);
+  ASSERT_FALSE((*mountsBelow(node.directory())).empty());
+
+  const auto begun = std::chrono::steady_clock::now();
+  node.stop();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 15s) << "a container that ignores SIGTERM must not keep us";
+  EXPECT_EQ(::if_nametoindex(places.bridge.c_str()), 0u) << "the bridge is still there";
+  EXPECT_FALSE(std::filesystem::exists(places.runDirectory));
+  EXPECT_EQ(*mountsBelow(node.directory()), std::vector<std::string>());
+  EXPECT_EQ(node.processes(), std::vector<std::string>());
+
+  ASSERT_NO_FATAL_FAILURE(node.start());
+  ASSERT_TRUE(node.until([&] { return node.runs("p") && integerAt(node.containerStatus("p"), {"restartCount"}) == 1; }))
+      << json::serialize(node.pod("p"));
+  EXPECT_EQ(node.log("p"), "once\n-\nonce\nonce\nv\n") << "memory is gone as after a reboot, the disk is not";
+  EXPECT_TRUE(node.until([&] { return node.phase("once") == "Failed"; })) << "what runs at most once must not run again";
 }
 
 }  // namespace

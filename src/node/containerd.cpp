@@ -14,6 +14,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "node/image_archive.h"
+#include "node/mounts.h"
 
 extern "C" {
 extern const char _binary_pause_start[];
@@ -30,6 +32,7 @@ namespace {
 
 constexpr std::size_t kLongestSocket = 100;  // sun_path holds 108, and containerd adds ".ttrpc"
 constexpr int kSysResource = 24;             // CAP_SYS_RESOURCE
+constexpr std::chrono::seconds kHung{10}, kSlowStart{60};
 
 std::string programPath(const char* name) {
   for (const char* directory : {"/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"})
@@ -89,39 +92,6 @@ bool overlayMounts(const fs::path& directory) {
   fs::remove_all(trial, ignored);
   return mounted;
 }
-
-// A POSIX ustar archive in memory.
-class Tar {
- public:
-  void add(const std::string& name, std::string_view bytes, unsigned mode) {
-    std::array<char, 512> header{};
-    auto put = [&](std::size_t at, std::string_view text) { std::memcpy(header.data() + at, text.data(), text.size()); };
-    auto octal = [](std::uint64_t number, int digits) {
-      std::string text(static_cast<std::size_t>(digits), '0');
-      for (int at = digits - 1; at >= 0; --at, number >>= 3) text[static_cast<std::size_t>(at)] = static_cast<char>('0' + (number & 7));
-      return text;
-    };
-    put(0, name);
-    put(100, octal(mode, 7));
-    put(108, octal(0, 7));
-    put(116, octal(0, 7));
-    put(124, octal(bytes.size(), 11));
-    put(136, octal(0, 11));
-    put(148, "        ");
-    put(156, "0");
-    put(257, std::string_view("ustar\00000", 8));
-    std::uint64_t sum = 0;
-    for (const char c : header) sum += static_cast<unsigned char>(c);
-    put(148, octal(sum, 6) + std::string("\0 ", 2));
-    text_.append(header.data(), header.size());
-    text_.append(bytes);
-    text_.append((512 - bytes.size() % 512) % 512, '\0');
-  }
-  std::string finish() && { return std::move(text_.append(1024, '\0')); }
-
- private:
-  std::string text_;
-};
 
 // A process that a killed predecessor left: ours when its command line names our configuration.
 void endPredecessor(const ContainerdPlaces& places) {
@@ -235,56 +205,33 @@ std::string cniConfig(const ContainerdPlaces& places, const MachineTraits& trait
 }
 
 std::string pauseImageArchive() {
-  const auto digest = [](std::string_view bytes) { return "sha256:" + hexLower(sha256(bytes)); };
-  const auto described = [&](const char* type, const std::string& bytes) {
-    return json::object{{"mediaType", type}, {"digest", digest(bytes)}, {"size", bytes.size()}};
-  };
-#if defined(__aarch64__)
-  constexpr const char* kArchitecture = "arm64";
-#else
-  constexpr const char* kArchitecture = "amd64";
-#endif
-  Tar files;
-  files.add("pause", std::string_view(_binary_pause_start, static_cast<std::size_t>(_binary_pause_end - _binary_pause_start)), 0755);
-  const std::string layer = std::move(files).finish();
-  json::object config = {{"architecture", kArchitecture}, {"os", "linux"}};
-  config["config"] = json::object{{"Entrypoint", json::array{"/pause"}}};
-  config["rootfs"] = json::object{{"type", "layers"}, {"diff_ids", json::array{digest(layer)}}};
-  const std::string configText = json::serialize(config);
-  json::object manifest = {{"schemaVersion", 2}, {"mediaType", "application/vnd.oci.image.manifest.v1+json"}};
-  manifest["config"] = described("application/vnd.oci.image.config.v1+json", configText);
-  json::array layers;
-  layers.push_back(described("application/vnd.oci.image.layer.v1.tar", layer));
-  manifest["layers"] = std::move(layers);
-  const std::string manifestText = json::serialize(manifest);
-  json::object entry = described("application/vnd.oci.image.manifest.v1+json", manifestText);
-  entry["annotations"] = json::object{{"io.containerd.image.name", kPauseImage}};
-  json::array manifests;
-  manifests.push_back(std::move(entry));
-  const json::object index = {{"schemaVersion", 2}, {"manifests", std::move(manifests)}};
-  Tar archive;
-  archive.add("oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644);
-  archive.add("index.json", json::serialize(index), 0644);
-  for (const std::string* blob : {&layer, &configText, &manifestText}) archive.add("blobs/sha256/" + hexLower(sha256(*blob)), *blob, 0644);
-  return std::move(archive).finish();
+  return imageArchive(kPauseImage, "pause",
+                      std::string_view(_binary_pause_start, static_cast<std::size_t>(_binary_pause_end - _binary_pause_start)));
 }
 
 Containerd::Containerd(fs::path directory) : directory_(std::move(directory)), places_(directory_) {}
 Containerd::~Containerd() { stop(); }
 
-Result<void> Containerd::start() {
+Result<void> Containerd::installed() const {
   for (const char* program : {"containerd", "ctr", "runc"})
     if (programPath(program).empty())
       return Error{Reason::NotFound, std::string("no ") + program + " on this machine", "install containerd and runc, or use --node off"};
+  return {};
+}
+
+Result<void> Containerd::start() {
   for (const fs::path& made : {places_.root, places_.state, places_.cniConfig, places_.cniState})
     if (Result<void> done = makeDirectories(made, 0711); !done) return done;
-  const MachineTraits traits = probeMachine(places_.config.parent_path());
-  if (Result<void> done = writeFileAtomically(places_.config, containerdConfig(places_, traits)); !done) return done;
-  if (Result<void> done = writeFileAtomically(places_.cniConfig / "10-podpass.conflist", cniConfig(places_, traits)); !done) return done;
   if (Result<void> done = writeFileAtomically(places_.pauseImage, pauseImageArchive()); !done) return done;
   started_ = true;
   supervisor_ = std::thread([this] { supervise(); });
   return {};
+}
+
+Result<void> Containerd::configure() {
+  const MachineTraits traits = probeMachine(places_.config.parent_path());
+  if (Result<void> done = writeFileAtomically(places_.config, containerdConfig(places_, traits)); !done) return done;
+  return writeFileAtomically(places_.cniConfig / "10-podpass.conflist", cniConfig(places_, traits));
 }
 
 bool Containerd::pause(std::chrono::milliseconds time) {
@@ -300,35 +247,72 @@ bool Containerd::importPauseImage() {
 void Containerd::supervise() {
   endPredecessor(places_);
   std::chrono::milliseconds backOff = 500ms;
+  bool told = false;
   do {
-    const pid_t child = spawn({programPath("containerd"), "--config", places_.config.string()}, places_.log);
-    if (child < 0) {
-      log::error("containerd did not start", {{"err", std::strerror(errno)}});
+    if (Result<void> ready = installed(); !ready || !(ready = configure())) {
+      if (!std::exchange(told, true)) log::warn("containerd not started", {{"err", log::chain(ready.error())}});
+      backOff = 2s;  // somebody may be installing it
       continue;
     }
-    static_cast<void>(writeFileAtomically(places_.pid, std::to_string(child) + "\n"));
     const auto since = std::chrono::steady_clock::now();
-    bool imported = false;
-    bool alive = true;
-    int status = 0;
-    while (alive) {
-      std::error_code ignored;
-      if (!imported && fs::exists(places_.socket, ignored)) imported = importPauseImage();
-      if (!pause(imported ? 250ms : 20ms)) break;
-      alive = ::waitpid(child, &status, WNOHANG) == 0;
-    }
-    if (alive) {  // we are stopping: ask, then insist
-      ::kill(child, SIGTERM);
-      for (int turn = 0; turn < 500 && ::waitpid(child, &status, WNOHANG) == 0; ++turn) {
-        if (turn == 300) ::kill(child, SIGKILL);
-        std::this_thread::sleep_for(10ms);
-      }
-      break;
-    }
+    const int status = runOnce();
+    if (!pause(0ms)) return;
     if (std::chrono::steady_clock::now() - since > 1min) backOff = 500ms;
     log::warn("containerd ended and is started again", {{"status", std::to_string(status)}, {"log", places_.log.string()}});
     backOff = std::min<std::chrono::milliseconds>(backOff * 2, 30s);
   } while (pause(backOff));
+}
+
+// One life of containerd: its wait status. Returns early, with containerd ended, when we are stopping.
+int Containerd::runOnce() {
+  const pid_t child = spawn({programPath("containerd"), "--config", places_.config.string()}, places_.log);
+  if (child < 0) return -1;
+  static_cast<void>(writeFileAtomically(places_.pid, std::to_string(child) + "\n"));
+  {
+    std::lock_guard lock(mutex_);
+    child_ = child;
+    answered_ = false;
+    since_ = std::chrono::steady_clock::now();
+  }
+  bool imported = false, alive = true;
+  int status = 0;
+  while (alive && pause(imported ? 250ms : 20ms)) {
+    std::error_code ignored;
+    if (!imported && fs::exists(places_.socket, ignored) && importPauseImage()) {
+      imported = true;
+      std::lock_guard lock(mutex_);
+      answered_ = true;
+    }
+    alive = !reaped(child, status);
+  }
+  if (!alive) return status;
+  ::kill(child, SIGTERM);  // we are stopping: ask, then insist
+  for (int turn = 0; turn < 500 && !reaped(child, status); ++turn) {
+    if (turn == 300) ::kill(child, SIGKILL);
+    std::this_thread::sleep_for(10ms);
+  }
+  return status;
+}
+
+// Under the lock, so that nobody kills a process id that is free again.
+bool Containerd::reaped(pid_t child, int& status) {
+  std::lock_guard lock(mutex_);
+  if (::waitpid(child, &status, WNOHANG) == 0) return false;
+  child_ = -1;
+  return true;
+}
+
+void Containerd::restartHung() {
+  std::lock_guard lock(mutex_);
+  if (child_ <= 0 || std::chrono::steady_clock::now() - since_ < (answered_ ? kHung : kSlowStart)) return;
+  log::warn("containerd did not answer and was killed", {{"log", places_.log.string()}});
+  ::kill(child_, SIGKILL);
+}
+
+bool Containerd::hasTasks() const {
+  std::error_code failed;
+  const fs::directory_iterator tasks(places_.state / "io.containerd.runtime.v2.task" / "k8s.io", failed);
+  return !failed && tasks != fs::directory_iterator();
 }
 
 void Containerd::stop() {
@@ -346,11 +330,18 @@ void Containerd::stop() {
   fs::remove(places_.socket.string() + ".ttrpc", ignored);
 }
 
-void Containerd::removeNetwork() {
-  static_cast<void>(runs({programPath("ip"), "link", "delete", places_.bridge}, "/dev/null", 5s));
-  if (places_.runDirectory.empty()) return;
+void Containerd::clear() {
+  if (hasTasks()) {  // `state` is what running shims live in
+    log::warn("containers still run, and their network stays", {{"name", places_.bridge}});
+    return;
+  }
+  removeBridge(places_.bridge);
+  if (Result<void> unmounted = unmountBelow(fs::weakly_canonical(places_.state)); !unmounted) {
+    log::warn("containerd's mounts not removed", {{"err", log::chain(unmounted.error())}});
+    return;
+  }
   std::error_code ignored;
-  fs::remove_all(places_.runDirectory, ignored);  // only now: `state` is what running shims live in
+  fs::remove_all(places_.runDirectory.empty() ? places_.state : places_.runDirectory, ignored);
 }
 
 }  // namespace podpass::node

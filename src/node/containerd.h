@@ -1,6 +1,8 @@
 #pragma once
 
-#include <atomic>
+#include <sys/types.h>
+
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
@@ -30,28 +32,41 @@ struct ContainerdPlaces {
 };
 std::string containerdConfig(const ContainerdPlaces& places, const MachineTraits& traits);
 std::string cniConfig(const ContainerdPlaces& places, const MachineTraits& traits);
+// Gives this machine the pods' bridge with the gateway's address, as the CNI plugin would with the first pod. Idempotent; needs root.
+Result<void> makeBridge(const ContainerdPlaces& places);
+void removeBridge(const std::string& bridge);  // what is not there is fine
 // An OCI image archive of the sandbox's process, named kPauseImage. No registry is needed.
 std::string pauseImageArchive();
 inline constexpr const char* kPauseImage = "podpass.dev/pause:1";
 
-// A containerd of our own with runc, bridge networking and a sandbox image, all under one directory. It is started again, with
-// back-off, when it dies. What a killed predecessor left running is taken over: its containers live on.
+// A containerd of our own with runc, bridge networking and a sandbox image, all under one directory. It is started, and started again,
+// with back-off, when it dies, and looked for again when this machine has none. What a killed predecessor left running is taken over:
+// its containers live on. Thread-safe.
 class Containerd {
  public:
   explicit Containerd(std::filesystem::path directory);
   ~Containerd();
   Containerd(const Containerd&) = delete;
   Containerd& operator=(const Containerd&) = delete;
-  // Writes the configuration and begins to supervise; containerd itself comes up later. NotFound: no containerd or runc on this machine.
+  // Writes the configuration and begins to supervise; containerd itself comes up later.
   Result<void> start();
-  // Ends containerd (its containers go on) and removes what lies outside the directory but for the bridge. Idempotent.
+  // Ends containerd (its containers go on) and removes its sockets. Idempotent.
   void stop();
-  // Removes the bridge; for when no pods are left.
-  void removeNetwork();
+  // After stop(), and when no pods are left: removes the bridge, mounts and directories that lie outside the data directory.
+  void clear();
+  // Kills a containerd that no longer answers, unless it has just been started; the supervisor starts it again.
+  void restartHung();
+  // NotFound: a program is missing on this machine, and nothing can run until it is installed.
+  [[nodiscard]] Result<void> installed() const;
+  // Containers or sandboxes are running, whether containerd itself does or not.
+  [[nodiscard]] bool hasTasks() const;
   [[nodiscard]] const ContainerdPlaces& places() const { return places_; }
 
  private:
   void supervise();
+  Result<void> configure();
+  int runOnce();
+  bool reaped(pid_t child, int& status);
   bool importPauseImage();
   bool pause(std::chrono::milliseconds time);  // false: stopping
 
@@ -62,6 +77,10 @@ class Containerd {
   bool stopping_ = false;
   bool started_ = false;
   std::thread supervisor_;
+  // guarded by mutex_; child_ is the supervisor's to reap
+  pid_t child_ = -1;
+  bool answered_ = false;
+  std::chrono::steady_clock::time_point since_{};
 };
 
 }  // namespace podpass::node

@@ -107,6 +107,11 @@ void PodWorker::askToStop() {
   changed_.notify_all();
 }
 
+bool PodWorker::stopping() const {
+  std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
 bool PodWorker::finished() const {
   std::lock_guard lock(mutex_);
   return finished_;
@@ -193,19 +198,33 @@ void PodWorker::publish(const json::object& pod, json::object status) {
   retryIn(2s);
 }
 
+std::chrono::milliseconds PodWorker::failedSync(const Error* error) {
+  failures_ = std::min(failures_ + 1, 8);
+  retryIn(std::min<std::chrono::milliseconds>(250ms * (1 << failures_), kLongestRetry));
+  if (error != nullptr) log::warn("pod not synced", {{"ns", ns_}, {"name", name_}, {"uid", uid_}, {"err", log::chain(*error)}});
+  return next_;
+}
+
+// The pod says why it is not getting on, and no more about its containers than was known.
+std::chrono::milliseconds PodWorker::withoutRuntime(const json::object& pod, const Error& error) {
+  if (stopping()) return kLongestRetry;
+  const std::string why = "container runtime is down: " + error.sentence;
+  node_.events.warning(pod, "", "RuntimeNotReady", why);
+  if (const std::string_view phase = textAt(pod, {"status", "phase"}); phase.empty() || phase == "Pending") {
+    Observed nothing{.containers = {}, .hostIp = node_.nodeIp};
+    for (const char* list : {"initContainers", "containers"})
+      for (const json::value& spec : listAt(pod, list))
+        nothing.waiting[std::string(textAt(spec.as_object(), {"name"}))] = {"ContainerCreating", why};
+    publish(pod, std::move(nothing));
+  }
+  return failedSync(&error);
+}
+
 std::chrono::milliseconds PodWorker::sync(const json::object& pod) {
   next_ = std::min<std::chrono::milliseconds>(kSteady, node_.volumes.untilNextSync(uid_));
-  const auto failed = [&](const Error* error) {
-    failures_ = std::min(failures_ + 1, 8);
-    retryIn(std::min<std::chrono::milliseconds>(250ms * (1 << failures_), kLongestRetry));
-    if (error != nullptr) log::warn("pod not synced", {{"ns", ns_}, {"name", name_}, {"uid", uid_}, {"err", log::chain(*error)}});
-    return next_;
-  };
+  const auto failed = [&](const Error* error) { return failedSync(error); };
   Result<Observed> observed = observe();
-  if (!observed) {  // no runtime: the pod says that it is being made, and no more than is known
-    if (textAt(pod, {"status", "startTime"}).empty()) publish(pod, Observed{.containers = {}, .hostIp = node_.nodeIp});
-    return failed(&observed.error());
-  }
+  if (!observed) return withoutRuntime(pod, observed.error());
   const auto started = parseRfc3339(textAt(pod, {"status", "startTime"}));
   const std::int64_t deadline = integerAt(pod, {"spec", "activeDeadlineSeconds"});
   const bool overdue = deadline > 0 && started && node_.clock.now() >= *started + std::chrono::seconds(deadline);
@@ -347,7 +366,7 @@ bool PodWorker::crashLooping(const json::object& pod, const json::object& spec, 
   const std::string name(textAt(spec, {"name"}));
   // A restart that ran for ten minutes is forgiven.
   if (newest.finishedAt - newest.startedAt > std::chrono::nanoseconds(10min).count()) crashes_[name] = 0;
-  const auto known = crashes_.try_emplace(name, static_cast<int>(std::min<std::int64_t>(newest.restartCount, 6))).first;
+  const auto known = crashes_.try_emplace(name, 0).first;  // as after a start of the kubelet: the first restart is immediate
   const std::chrono::seconds delay = crashDelay(known->second);
   const WallTime due = WallTime(std::chrono::duration_cast<WallTime::duration>(std::chrono::nanoseconds(newest.finishedAt))) + delay;
   if (node_.clock.now() >= due) {

@@ -50,12 +50,12 @@ class PodWorker {
   [[nodiscard]] const std::string& uid() const { return uid_; }
 
  private:
-  struct Outcome {
-    std::chrono::milliseconds next;
-  };
   void run();
   std::chrono::milliseconds visit(const json::object& pod, bool gone);
   std::chrono::milliseconds sync(const json::object& pod);
+  std::chrono::milliseconds failedSync(const Error* error);  // nullptr: already told
+  std::chrono::milliseconds withoutRuntime(const json::object& pod, const Error& error);
+  [[nodiscard]] bool stopping() const;
   std::chrono::milliseconds end(const json::object& pod, bool gone);
   Result<Observed> observe();
   bool kill(const json::object& pod, std::chrono::seconds grace);

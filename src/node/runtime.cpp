@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::chrono::minutes kUsual{2}, kSandbox{4}, kPull{15};
 constexpr int kLargestMessage = 16 << 20;
+constexpr const char* kOwner = "podpass.dev/owner";  // label
 
 const char* codeName(grpc::StatusCode code) {
   switch (code) {
@@ -120,13 +121,13 @@ Container containerOf(const cri::Container& listed, const cri::ContainerStatus& 
 }  // namespace
 
 struct Runtime::Parts {
-  explicit Parts(const std::string& socket) {
+  Parts(const std::string& socket, std::string ownedBy) : owner(std::move(ownedBy)) {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(kLargestMessage);
     arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);  // the time that one attempt has
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
     channel = grpc::CreateCustomChannel("unix:" + socket, grpc::InsecureChannelCredentials(), arguments);
@@ -155,6 +156,17 @@ struct Runtime::Parts {
     return response;
   }
 
+  // What is ours on the node, or of one pod of ours.
+  template <class Request>
+  Request listing(const std::string& podUid) const {
+    Request request;
+    auto& labels = *request.mutable_filter()->mutable_label_selector();
+    labels[kOwner] = owner;
+    if (!podUid.empty()) labels["io.kubernetes.pod.uid"] = podUid;
+    return request;
+  }
+
+  std::string owner;
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<cri::RuntimeService::Stub> service;
   std::unique_ptr<cri::ImageService::Stub> images;
@@ -172,7 +184,7 @@ Result<void> done(const Result<cri::Empty>& result, bool missingIsFine = false) 
 
 }  // namespace
 
-Runtime::Runtime(const std::string& socket) : parts_(std::make_unique<Parts>(socket)) {}
+Runtime::Runtime(const std::string& socket, std::string owner) : parts_(std::make_unique<Parts>(socket, std::move(owner))) {}
 Runtime::~Runtime() = default;
 
 void Runtime::cancel() {
@@ -205,8 +217,7 @@ Result<void> Runtime::ready() {
 }
 
 Result<std::vector<Sandbox>> Runtime::sandboxes(const std::string& podUid) {
-  cri::ListPodSandboxRequest request;
-  if (!podUid.empty()) (*request.mutable_filter()->mutable_label_selector())["io.kubernetes.pod.uid"] = podUid;
+  const auto request = parts_->listing<cri::ListPodSandboxRequest>(podUid);
   const auto answer = parts_->call(*parts_->service, &Service::ListPodSandbox, request, 30s);
   if (!answer) return answer.error();
   std::vector<Sandbox> found;
@@ -216,8 +227,7 @@ Result<std::vector<Sandbox>> Runtime::sandboxes(const std::string& podUid) {
 }
 
 Result<std::vector<Container>> Runtime::containers(const std::string& podUid) {
-  cri::ListContainersRequest request;
-  if (!podUid.empty()) (*request.mutable_filter()->mutable_label_selector())["io.kubernetes.pod.uid"] = podUid;
+  const auto request = parts_->listing<cri::ListContainersRequest>(podUid);
   const auto answer = parts_->call(*parts_->service, &Service::ListContainers, request, 30s);
   if (!answer) return answer.error();
   std::vector<Container> found;
@@ -234,9 +244,9 @@ Result<std::vector<Container>> Runtime::containers(const std::string& podUid) {
 }
 
 Result<std::map<std::string, std::string>> Runtime::fingerprints() {
-  const auto sandboxes = parts_->call(*parts_->service, &Service::ListPodSandbox, cri::ListPodSandboxRequest(), 10s);
+  const auto sandboxes = parts_->call(*parts_->service, &Service::ListPodSandbox, parts_->listing<cri::ListPodSandboxRequest>(""), 10s);
   if (!sandboxes) return sandboxes.error();
-  const auto containers = parts_->call(*parts_->service, &Service::ListContainers, cri::ListContainersRequest(), 10s);
+  const auto containers = parts_->call(*parts_->service, &Service::ListContainers, parts_->listing<cri::ListContainersRequest>(""), 10s);
   if (!containers) return containers.error();
   std::map<std::string, std::vector<std::string>> parts;  // sorted: the runtime lists in no order
   for (const cri::PodSandbox& each : sandboxes->items())
@@ -265,6 +275,7 @@ Result<std::vector<std::string>> Runtime::sandboxIps(const std::string& id) {
 Result<std::string> Runtime::runSandbox(const cri::PodSandboxConfig& config, const std::string& handler) {
   cri::RunPodSandboxRequest request;
   *request.mutable_config() = config;
+  (*request.mutable_config()->mutable_labels())[kOwner] = parts_->owner;
   request.set_runtime_handler(handler);
   const auto answer = parts_->call(*parts_->service, &Service::RunPodSandbox, request, kSandbox);
   if (!answer) return answer.error();
@@ -288,6 +299,7 @@ Result<std::string> Runtime::createContainer(const std::string& sandbox, const c
   cri::CreateContainerRequest request;
   request.set_pod_sandbox_id(sandbox);
   *request.mutable_config() = config;
+  (*request.mutable_config()->mutable_labels())[kOwner] = parts_->owner;
   *request.mutable_sandbox_config() = sandboxConfig;
   const auto answer = parts_->call(*parts_->service, &Service::CreateContainer, request);
   if (!answer) return answer.error();

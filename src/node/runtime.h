@@ -51,7 +51,8 @@ struct Registry {
 // worded as Go does it: `rpc error: code = Unknown desc = …`. Thread-safe.
 class Runtime {
  public:
-  explicit Runtime(const std::string& socket);
+  // `owner`: marks what is made here; only what carries it is listed, so that others may use the same containerd.
+  Runtime(const std::string& socket, std::string owner);
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "node/atomic_writer.h"
 #include "node/beneath.h"
+#include "node/mounts.h"
 #include "node/projection.h"
 #include "node/token_source.h"
 
@@ -123,55 +124,6 @@ Result<void> mountTmpfs(const fs::path& directory, std::int64_t sizeLimit) {
     failed.fix = "run the node agent as root (CAP_SYS_ADMIN)";
   }
   return failed;
-}
-
-std::string unescapedMountPath(std::string_view text) {  // "\040" is a blank
-  std::string path;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size()) {
-      path += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
-      i += 3;
-    } else {
-      path += text[i];
-    }
-  }
-  return path;
-}
-
-// The mount points below a directory, the newest first.
-Result<std::vector<std::string>> mountsBelow(const fs::path& directory) {
-  Result<std::string> table = readFile("/proc/self/mountinfo");
-  if (!table) return table.error();
-  const std::string prefix = directory.string() + "/";
-  std::vector<std::string> found;
-  for (std::size_t at = 0; at < table->size();) {
-    const std::size_t end = std::min(table->find('\n', at), table->size());
-    std::string_view line(table->data() + at, end - at);
-    for (int field = 0; field < 4; ++field) line.remove_prefix(std::min(line.find(' '), line.size() - 1) + 1);
-    const std::string path = unescapedMountPath(line.substr(0, line.find(' ')));
-    if (path.starts_with(prefix)) found.push_back(path);
-    at = end + 1;
-  }
-  std::reverse(found.begin(), found.end());
-  return found;
-}
-
-Result<void> unmount(const std::string& path) {
-  if (::umount2(path.c_str(), UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT) return {};
-  if (errno == EBUSY && ::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) == 0) return {};
-  return systemError("unmount", path);
-}
-
-Result<void> unmountBelow(const fs::path& directory) {
-  Result<std::vector<std::string>> mounts = mountsBelow(directory);
-  if (!mounts) return mounts.error();
-  for (const std::string& path : *mounts)
-    if (Result<void> gone = unmount(path); !gone) return gone;
-  mounts = mountsBelow(directory);
-  if (!mounts) return mounts.error();
-  // deleting through a mount would delete what is mounted
-  if (!mounts->empty()) return Error{Reason::Unavailable, mounts->front() + " is still mounted"};
-  return {};
 }
 
 // ---- directories ---------------------------------------------------------------------------------------------------------------------
@@ -460,6 +412,8 @@ Result<void> Volumes::remove(const std::string& podUid) {
   parts_->pods.erase(podUid);
   return {};
 }
+
+Result<void> Volumes::unmountAll() { return unmountBelow(parts_->root / "pods"); }
 
 std::vector<std::string> Volumes::known() const {
   const Descriptor pods = openDirectory(AT_FDCWD, (parts_->root / "pods").string());

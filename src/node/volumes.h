@@ -43,6 +43,9 @@ class Volumes {
   [[nodiscard]] static std::vector<std::string> objects(const json::object& pod);
   // Unmounts and removes everything of the pod; its tokens are forgotten. Idempotent.
   Result<void> remove(const std::string& podUid);
+  // Unmounts what was mounted for all pods: the secrets and tokens are gone with it, what lies on disk stays, and sync mounts again. For
+  // when no container runs any more.
+  Result<void> unmountAll();
   // Pods with a directory under root (for cleaning up after a restart).
   [[nodiscard]] std::vector<std::string> known() const;
 

@@ -1,6 +1,7 @@
 #include "server/documents.h"
 
 #include "api/discovery.h"
+#include "api/version.h"
 #include "base/text.h"
 #include "server/representation.h"
 #include "server/status.h"
@@ -30,9 +31,9 @@ http::Response cacheable(const http::Request& request, std::string body, std::st
 }
 
 std::string versionDocument() {
-  return json::serialize(json::object{{"major", "1"},
-                                      {"minor", "32"},
-                                      {"gitVersion", "v1.32.0+podpass"},
+  return json::serialize(json::object{{"major", api::kMajor},
+                                      {"minor", api::kMinor},
+                                      {"gitVersion", api::kGitVersion},
                                       {"gitCommit", ""},
                                       {"gitTreeState", "clean"},
                                       {"buildDate", "1970-01-01T00:00:00Z"},

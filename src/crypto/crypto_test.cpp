@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "crypto/certificate.h"
 #include "crypto/key.h"
+#include "crypto/test_pem.h"
 
 namespace podpass::crypto {
 namespace {
@@ -103,6 +104,51 @@ TEST(KeyPair, ReadsThePkcs1FormOfAnRsaPublicKey) {
   BIO_free(sink);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->publicDer(), key.publicDer());
+}
+
+TEST(PemKeys, AreReadAsOpensslAndSshKeygenWriteThem) {
+  const std::string rsa = readPemKeys(test::kSshRsa)->front().publicDer();
+  struct Case {
+    std::string_view pem;
+    const char* algorithm;
+    bool isPrivate;
+  };
+  for (const Case& c :
+       {Case{test::kSshRsa, "RS256", true}, Case{test::kSshRsaPublicPkcs1, "RS256", false}, Case{test::kSshRsaPublicSpki, "RS256", false},
+        Case{test::kSshEc, "ES256", true}, Case{test::kEcWithParameters, "ES384", true}, Case{test::kEd25519, "EdDSA", true}}) {
+    const Result<std::vector<KeyPair>> keys = readPemKeys(c.pem);
+    ASSERT_TRUE(keys) << keys.error().sentence;
+    ASSERT_EQ(keys->size(), 1u);
+    EXPECT_EQ(keys->front().algorithm(), c.algorithm);
+    EXPECT_EQ(keys->front().hasPrivate(), c.isPrivate);
+    EXPECT_EQ(keys->front().publicDer() == rsa, keys->front().algorithm() == "RS256") << "one key in four forms";
+  }
+  const std::string several = "# comment\n" + std::string(test::kSshEc) + "text between\n" + std::string(test::kSshRsaPublicSpki);
+  EXPECT_EQ(readPemKeys(several)->size(), 2u);
+  const IssuedCertificate certificate =
+      *Authority::make("ca", std::chrono::system_clock::now())->issue({.commonName = "a"}, std::chrono::system_clock::now());
+  EXPECT_EQ(readPemKeys(certificate.certificatePem)->size(), 1u) << "a certificate's key";
+  EXPECT_EQ(readPemKeys(certificate.keyPem.reveal())->front().publicDer(), readPemKeys(certificate.certificatePem)->front().publicDer());
+}
+
+TEST(PemKeys, OfOtherFormatsAreRefusedWithTheCommandThatConvertsThem) {
+  struct Case {
+    const char* text;
+    const char* fix;
+  };
+  for (const Case& c :
+       {Case{"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n", "ssh-keygen -p"},
+        Case{"ssh-rsa AAAA me@here\n", "ssh-keygen -e"}, Case{"---- BEGIN SSH2 PUBLIC KEY ----\n", "ssh-keygen -e"},
+        Case{"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n", "openssl pkey"},
+        Case{"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n", "openssl pkey"},
+        Case{"", ""}, Case{"rubbish", ""}, Case{"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", ""}}) {
+    const Result<std::vector<KeyPair>> keys = readPemKeys(c.text);
+    ASSERT_FALSE(keys) << c.text;
+    EXPECT_NE(keys.error().fix.find(c.fix), std::string::npos);
+  }
+  const std::string cut(test::kSshRsa.substr(0, 900));
+  EXPECT_FALSE(readPemKeys(cut)) << "truncated";
+  EXPECT_FALSE(readPemKeys(std::string((1u << 20) + 1, ' ')));
 }
 
 TEST(KeyPair, IsUsedByManyThreadsAtOnce) {

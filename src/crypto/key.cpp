@@ -136,7 +136,59 @@ Result<std::shared_ptr<EVP_PKEY>> owned(EVP_PKEY* key, std::string_view what) {
   return owner;
 }
 
+using X509Certificate = std::unique_ptr<X509, Freeing<X509_free>>;
+
+// A block's key; null when the block is of no kind that holds one.
+EVP_PKEY* keyOfBlock(std::string_view label, const unsigned char* der, long size) {
+  if (label == "PRIVATE KEY" || label == "RSA PRIVATE KEY" || label == "EC PRIVATE KEY") return d2i_AutoPrivateKey(nullptr, &der, size);
+  if (label == "PUBLIC KEY") return d2i_PUBKEY(nullptr, &der, size);
+  if (label == "RSA PUBLIC KEY") return d2i_PublicKey(EVP_PKEY_RSA, nullptr, &der, size);
+  if (label != "CERTIFICATE") return nullptr;
+  const X509Certificate certificate(d2i_X509(nullptr, &der, size));
+  return certificate ? X509_get_pubkey(certificate.get()) : nullptr;
+}
+
+// Formats that people have and podpass does not read, each with the way out.
+Result<void> refuseOtherFormats(std::string_view text) {
+  const auto holds = [&](std::string_view words) { return text.find(words) != std::string_view::npos; };
+  const auto refuse = [](const char* sentence, const char* fix) { return Error{Reason::BadRequest, sentence, fix}; };
+  if (holds("BEGIN OPENSSH PRIVATE KEY"))
+    return refuse("the private key is in OpenSSH's own format", "convert a copy of it: ssh-keygen -p -N '' -m PEM -f COPY");
+  if (holds("BEGIN SSH2 PUBLIC KEY") || text.starts_with("ssh-") || text.starts_with("ecdsa-sha2-"))
+    return refuse("the public key is in OpenSSH's own format", "convert it: ssh-keygen -e -m PKCS8 -f KEY.pub");
+  if (holds("BEGIN ENCRYPTED PRIVATE KEY") || holds("Proc-Type: 4,ENCRYPTED"))
+    return refuse("the private key needs a pass phrase, and a daemon has nobody to ask", "decrypt it: openssl pkey -in KEY -out PLAIN");
+  return {};
+}
+
 }  // namespace
+
+Result<std::vector<KeyPair>> readPemKeys(std::string_view text) {
+  if (text.size() > 1u << 20) return failed("the key file is larger than 1 MiB");
+  if (Result<void> readable = refuseOtherFormats(text); !readable) return readable.error();
+  const Bio source(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+  std::vector<KeyPair> keys;
+  char *label = nullptr, *header = nullptr;
+  unsigned char* der = nullptr;
+  long size = 0;
+  while (PEM_read_bio(source.get(), &label, &header, &der, &size) == 1) {
+    EVP_PKEY* key = keyOfBlock(label, der, size);
+    const std::string what = "the block " + std::string(label);
+    const bool meant = key != nullptr || what.ends_with(" KEY") || what.ends_with(" CERTIFICATE");
+    OPENSSL_clear_free(der, static_cast<std::size_t>(size));
+    OPENSSL_free(label);
+    OPENSSL_free(header);
+    if (!meant) continue;
+    auto owner = owned(key, what);
+    if (!owner) return owner.error();
+    KeyPair pair;
+    pair.key_ = *std::move(owner);
+    keys.push_back(std::move(pair));
+  }
+  ERR_clear_error();
+  if (keys.empty()) return failed("the file holds no RSA, EC or Ed25519 key in PEM form");
+  return keys;
+}
 
 std::string_view nameOf(KeyType type) {
   for (const NamedType& each : kTypes)
@@ -211,7 +263,7 @@ Result<KeyPair> KeyPair::fromPublicPem(std::string_view pem) {
   const auto source = [&] { return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()))); };
   EVP_PKEY* key = nullptr;
   if (pem.find("BEGIN CERTIFICATE") != std::string_view::npos) {
-    const std::unique_ptr<X509, Freeing<X509_free>> certificate(PEM_read_bio_X509(source().get(), nullptr, nullptr, nullptr));
+    const X509Certificate certificate(PEM_read_bio_X509(source().get(), nullptr, nullptr, nullptr));
     key = certificate ? X509_get_pubkey(certificate.get()) : nullptr;
   } else {
     key = PEM_read_bio_PUBKEY(source().get(), nullptr, nullptr, nullptr);

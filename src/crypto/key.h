@@ -21,6 +21,12 @@ std::string_view nameOf(KeyType type);
 Result<KeyType> keyTypeNamed(std::string_view name);
 const std::vector<std::string_view>& keyTypeNames();
 
+class KeyPair;
+// Every key in a file of the operator's: PKCS#1, SEC 1 and PKCS#8 private keys, SubjectPublicKeyInfo and PKCS#1 public keys and
+// certificates; other blocks (EC PARAMETERS) are skipped. Private keys come with their private half. BadRequest: no usable key, or one that
+// needs a pass phrase or another format; the fix is the command that converts it.
+Result<std::vector<KeyPair>> readPemKeys(std::string_view text);
+
 class KeyPair {
  public:
   static Result<KeyPair> generate(KeyType type);
@@ -50,6 +56,7 @@ class KeyPair {
   [[nodiscard]] evp_pkey_st* native() const { return key_.get(); }
 
  private:
+  friend Result<std::vector<KeyPair>> readPemKeys(std::string_view text);
   std::shared_ptr<evp_pkey_st> key_;
 };
 

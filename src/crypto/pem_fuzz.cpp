@@ -16,5 +16,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (key->hasPrivate()) std::abort();
     if (crypto::KeyPair::fromPublicPem(key->publicPem())->publicDer() != key->publicDer()) std::abort();
   }
+  if (const Result<std::vector<crypto::KeyPair>> keys = crypto::readPemKeys(text); keys && keys->empty()) std::abort();
   return 0;
 }

@@ -77,7 +77,7 @@ class Statement {
 // The table of present objects and the revision on disk. One thread at a time.
 class Database {
  public:
-  Database() = default;
+  explicit Database(AtRest atRest) : atRest_(std::move(atRest)) {}
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
   ~Database() {
@@ -107,7 +107,9 @@ class Database {
     while ((step = all.step()) == SQLITE_ROW) {
       auto document = std::make_shared<Document>();
       document->revision = all.number(1);
-      document->text = all.text(2);
+      Result<std::string> text = opened(all.text(0), all.text(2));
+      if (!text) return text.error();
+      document->text = *std::move(text);
       json::error_code bad;
       json::value value = json::parse(document->text, bad);
       if (bad || !value.is_object() || document->revision > revision)
@@ -132,6 +134,44 @@ class Database {
     return error;
   }
 
+  // Seals anew up to `limit` stale values with keys after `after`, which moves on; false when there are no more keys.
+  Result<bool> reseal(std::string& after, std::size_t limit, std::size_t& sealed) {
+    std::vector<std::pair<std::string, std::string>> renewed;
+    bool more = false;
+    {
+      Statement rows;
+      if (!rows.prepare(handle_, "SELECT key, value FROM objects WHERE key > ?1 ORDER BY key LIMIT ?2"))
+        return failed(handle_, "read its objects");
+      rows.bind(1, after);
+      rows.bind(2, limit);
+      int step = SQLITE_ROW;
+      for (; (step = rows.step()) == SQLITE_ROW; more = true) {
+        after = rows.text(0);
+        std::string stored = rows.text(1);
+        if (!atRest_.stale || !atRest_.stale(after, stored)) continue;
+        Result<std::string> text = opened(after, std::move(stored));
+        if (!text) return text.error();
+        renewed.emplace_back(after, atRest_.seal(after, *text));
+      }
+      if (step != SQLITE_DONE) return failed(handle_, "read its objects");
+    }
+    if (renewed.empty()) return more;
+    Statement update;
+    bool good = update.prepare(handle_, "UPDATE objects SET value = ?2 WHERE key = ?1") && run("BEGIN IMMEDIATE");
+    for (const auto& [key, value] : renewed) {
+      update.bind(1, key);
+      update.bind(2, value);
+      good = good && update.run();
+    }
+    if (good && run("COMMIT")) {
+      sealed += renewed.size();
+      return more;
+    }
+    Error error = failed(handle_, "write");
+    run("ROLLBACK");
+    return error;
+  }
+
   // Whether a write would work now: writes the revision that is there already.
   Result<void> probe(std::uint64_t revision) {
     if (setRevision(revision)) return {};
@@ -142,6 +182,10 @@ class Database {
   struct Statements {
     Statement put, erase, revise;
   };
+
+  Result<std::string> opened(const std::string& key, std::string stored) const {
+    return atRest_.open ? atRest_.open(key, std::move(stored)) : Result<std::string>(std::move(stored));
+  }
 
   bool run(const std::string& sql) { return sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK; }
 
@@ -169,7 +213,7 @@ class Database {
 
   Result<void> prepareSchema(const std::string& path) {
     if (!run("PRAGMA locking_mode=EXCLUSIVE; PRAGMA temp_store=MEMORY; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-             "PRAGMA journal_size_limit=67108864;"))
+             "PRAGMA journal_size_limit=67108864; PRAGMA secure_delete=ON;"))
       return failed(handle_, "open " + path);
     const std::uint64_t version = pragma("PRAGMA user_version");
     if (version > kSchema)
@@ -209,13 +253,15 @@ class Database {
     const bool deletes = change.type == Change::Type::Deleted;
     Statement& statement = deletes ? statements_->erase : statements_->put;
     statement.bind(1, change.entry.key);
+    const std::string sealed = deletes || !atRest_.seal ? std::string() : atRest_.seal(change.entry.key, change.entry.document->text);
     if (!deletes) {
       statement.bind(2, change.entry.document->revision);
-      statement.bind(3, change.entry.document->text);
+      statement.bind(3, atRest_.seal ? sealed : change.entry.document->text);
     }
     return statement.run();
   }
 
+  AtRest atRest_;
   sqlite3* handle_ = nullptr;
   std::unique_ptr<Statements> statements_;
   int lock_ = -1;
@@ -281,6 +327,14 @@ class EmbeddedStore final : public Store {
     work_.notify_one();
   }
 
+  void reseal(std::function<void(Result<std::size_t>)> done) override {
+    {
+      std::lock_guard lock(mutex_);
+      reseals_.push_back({std::move(done)});
+    }
+    work_.notify_one();
+  }
+
   [[nodiscard]] DocumentPtr get(const std::string& key) const override { return cache_.get(key); }
   [[nodiscard]] Result<Page> range(const std::string& prefix, const std::string& after, std::size_t limit,
                                    std::uint64_t at) const override {
@@ -306,26 +360,48 @@ class EmbeddedStore final : public Store {
     bool decided;  // by what is durable; otherwise the batch must be durable before this is true
   };
 
+  struct Reseal {
+    std::function<void(Result<std::size_t>)> done;
+    std::string after = {};
+    std::size_t sealed = 0;
+  };
+
   void write() {
     for (;;) {
       std::vector<Pending> batch;
+      Reseal* reseal = nullptr;
       {
         std::unique_lock lock(mutex_);
-        const auto wanted = [this] { return stopping_ || !queue_.empty(); };
+        const auto wanted = [this] { return stopping_ || !queue_.empty() || !reseals_.empty(); };
         if (health_) {
           work_.wait(lock, wanted);
         } else {
           work_.wait_for(lock, kProbeEvery, wanted);  // readiness must come back although nobody writes
         }
-        if (queue_.empty() && stopping_) return;
+        if (queue_.empty() && stopping_) break;
+        if (!reseals_.empty()) reseal = &reseals_.front();  // a deque: others may be pushed meanwhile
         for (; !queue_.empty() && batch.size() < kBatch; queue_.pop_front()) batch.push_back(std::move(queue_.front()));
       }
+      if (reseal != nullptr) resealSome(*reseal);
+      if (batch.empty() && reseal != nullptr) continue;
       if (batch.empty()) {
         setHealth(database_->probe(revision_));
       } else {
         writeBatch(std::move(batch));
       }
     }
+    for (Reseal& each : reseals_) each.done(Error{Reason::Unavailable, "the store stopped before every value was sealed anew"});
+  }
+
+  void resealSome(Reseal& reseal) {
+    const Result<bool> more = database_ ? database_->reseal(reseal.after, kBatch, reseal.sealed) : Result<bool>(false);
+    if (more && *more) return;
+    const Reseal finished = std::move(reseal);
+    {
+      std::lock_guard lock(mutex_);
+      reseals_.pop_front();
+    }
+    finished.done(more ? Result<std::size_t>(finished.sealed) : Result<std::size_t>(more.error()));
   }
 
   void writeBatch(std::vector<Pending> batch) {
@@ -380,9 +456,10 @@ class EmbeddedStore final : public Store {
   WatchCache cache_;
   std::unique_ptr<Database> database_;  // null: memory only
   std::uint64_t revision_ = 1;          // the writer's
-  mutable std::mutex mutex_;            // guards the four below
+  mutable std::mutex mutex_;            // guards the five below
   std::condition_variable work_;
   std::deque<Pending> queue_;
+  std::deque<Reseal> reseals_;
   Result<void> health_;
   bool stopping_ = false;
   std::thread writer_;
@@ -390,16 +467,16 @@ class EmbeddedStore final : public Store {
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> openBoundedSqliteStore(const std::string& directory, std::size_t history, unsigned maxPages) {
-  auto database = std::make_unique<Database>();
+Result<std::unique_ptr<Store>> openBoundedSqliteStore(const std::string& directory, std::size_t history, unsigned maxPages, AtRest atRest) {
+  auto database = std::make_unique<Database>(std::move(atRest));
   if (Result<void> opened = database->open(directory, maxPages); !opened) return opened.error();
   auto store = std::make_unique<EmbeddedStore>(std::move(database), history);
   if (Result<void> started = store->start(); !started) return started.error();
   return std::unique_ptr<Store>(std::move(store));
 }
 
-Result<std::unique_ptr<Store>> openSqliteStore(const std::string& directory, std::size_t history) {
-  return openBoundedSqliteStore(directory, history, 0);
+Result<std::unique_ptr<Store>> openSqliteStore(const std::string& directory, std::size_t history, AtRest atRest) {
+  return openBoundedSqliteStore(directory, history, 0, std::move(atRest));
 }
 
 std::unique_ptr<Store> makeMemoryStore(std::size_t history) {

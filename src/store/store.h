@@ -73,14 +73,26 @@ class Store {
   // Expired when `since` is older than the history. `since` in the future: live ones only after it.
   [[nodiscard]] virtual Result<std::unique_ptr<Subscription>> watch(std::string prefix, std::uint64_t since, Listener listener) = 0;
   [[nodiscard]] virtual std::uint64_t revision() const = 0;
+  // Seals anew, a batch at a time between commits, every value on disk that is stale (AtRest); documents and revisions stay as they are.
+  // `done` gets how many there were, on the store's thread, once all are durable.
+  virtual void reseal(std::function<void(Result<std::size_t>)> done) = 0;
   // Why the store cannot take writes now (disk full, database gone); ok when it can.
   [[nodiscard]] virtual Result<void> healthy() const = 0;
+};
+
+// What a document's text becomes on its way to the disk and back: the place where Secrets are encrypted. In memory everything stays plain.
+// Thread-safe. `seal` is called by the writer for each value; it may hand back the text as it is. `open` gets what seal gave, or text from
+// before there was sealing. `stale`: the value on disk should be sealed anew (its key was replaced).
+struct AtRest {
+  std::function<std::string(const std::string& key, const std::string& text)> seal = nullptr;
+  std::function<Result<std::string>(const std::string& key, std::string stored)> open = nullptr;
+  std::function<bool(const std::string& key, std::string_view stored)> stale = nullptr;
 };
 
 // The embedded backend: SQLite (WAL, synchronous=FULL) in `directory`/store.db, file mode 0600, one writer thread with group commit,
 // `history` changes kept for watches (older ones are compacted). Conflict: another process has the directory open. Internal: the database
 // is damaged or made by a newer podpass. Destroying the store first finishes the commits that wait; subscriptions must end before it.
-Result<std::unique_ptr<Store>> openSqliteStore(const std::string& directory, std::size_t history = 10'000);
+Result<std::unique_ptr<Store>> openSqliteStore(const std::string& directory, std::size_t history = 10'000, AtRest atRest = {});
 
 // The same without a disk: everything is lost with it. For tests and rehearsals.
 std::unique_ptr<Store> makeMemoryStore(std::size_t history = 10'000);

@@ -74,6 +74,76 @@ TEST(Store, AgreesWithAMapWhateverIsDone) {
   }
 }
 
+// Marks text with a generation; nothing of what it hides can be found on disk.
+AtRest marking(char generation) {
+  return {.seal =
+              [generation](const std::string& key, const std::string& text) {
+                return key.starts_with("/registry/secrets/") ? std::string("sealed") + generation + hexLower(text) : text;
+              },
+          .open = [](const std::string&, std::string stored) -> Result<std::string> {
+            if (!stored.starts_with("sealed")) return stored;
+            std::string text;
+            for (std::size_t i = 7; i + 1 < stored.size(); i += 2) text += static_cast<char>(std::stoi(stored.substr(i, 2), nullptr, 16));
+            return text;
+          },
+          .stale =
+              [generation](const std::string& key, std::string_view stored) {
+                return key.starts_with("/registry/secrets/") && !stored.starts_with(std::string("sealed") + generation);
+              }};
+}
+bool onDisk(const Directory& directory, std::string_view text) {
+  for (const auto& file : std::filesystem::directory_iterator(directory.path)) {
+    std::ifstream in(file.path(), std::ios::binary);
+    if (std::string(std::istreambuf_iterator<char>(in), {}).find(text) != std::string::npos) return true;
+  }
+  return false;
+}
+Result<std::size_t> reseal(Store& store) {
+  std::promise<Result<std::size_t>> promise;
+  store.reseal([&promise](Result<std::size_t> done) { promise.set_value(std::move(done)); });
+  return promise.get_future().get();
+}
+json::object secret(const char* value) { return json::object{{"metadata", json::object{{"name", "x"}}}, {"data", value}}; }
+
+TEST(Store, KeepsWhatIsSealedReadableInMemoryOnly) {
+  Directory directory;
+  auto store = openSqliteStore(directory.path, 100, marking('a'));
+  ASSERT_TRUE(store);
+  ASSERT_TRUE(commit(**store, {"/registry/secrets/n/s", secret("hunter2-hunter2"), 0}));
+  ASSERT_TRUE(commit(**store, {"/registry/configmaps/n/c", secret("in-the-clear"), 0}));
+  EXPECT_EQ(textAt((*store)->get("/registry/secrets/n/s")->value, {"data"}), "hunter2-hunter2");
+  EXPECT_TRUE(onDisk(directory, "in-the-clear"));
+  EXPECT_FALSE(onDisk(directory, "hunter2-hunter2"));
+  *store = nullptr;
+  store = openSqliteStore(directory.path, 100, marking('a'));
+  ASSERT_TRUE(store);
+  EXPECT_EQ(textAt((*store)->get("/registry/secrets/n/s")->value, {"data"}), "hunter2-hunter2");
+}
+
+TEST(Store, SealsAnewWithoutAChangeThatAnyoneSees) {
+  Directory directory;
+  auto store = openSqliteStore(directory.path);
+  ASSERT_TRUE(store);
+  for (int i = 0; i < 1500; ++i)  // before there was sealing, more than one batch
+    (*store)->commit({"/registry/secrets/n/" + std::to_string(i), secret("hunter2-hunter2"), 0}, [](const Result<Entry>&) {});
+  ASSERT_TRUE(commit(**store, {"/registry/secrets/n/last", secret("hunter2-hunter2"), 0}));
+  ASSERT_TRUE(onDisk(directory, "hunter2-hunter2"));
+  for (const char generation : {'a', 'b'}) {
+    *store = nullptr;
+    store = openSqliteStore(directory.path, 100, marking(generation));
+    ASSERT_TRUE(store);
+    const std::uint64_t before = (*store)->revision();
+    const Result<std::size_t> done = reseal(**store);
+    ASSERT_TRUE(done) << done.error().sentence;
+    EXPECT_EQ(*done, 1501u);
+    EXPECT_EQ(*reseal(**store), 0u);
+    EXPECT_EQ((*store)->revision(), before);
+    EXPECT_EQ(textAt((*store)->get("/registry/secrets/n/7")->value, {"data"}), "hunter2-hunter2");
+  }
+  *store = nullptr;  // and with it the write-ahead log
+  EXPECT_FALSE(onDisk(directory, "hunter2-hunter2")) << "what was deleted is overwritten";
+}
+
 TEST(Store, WatchReplaysThenGoesOnWithoutLossOrDoubling) {
   auto store = makeMemoryStore();
   const std::uint64_t start = store->revision();

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "cli/verbs.h"
-#include "http/http.h"
+#include "http/client.h"
 #include "token/inspect.h"
 
 namespace podpass::cli {
@@ -23,7 +23,11 @@ Result<std::vector<jose::Key>> discover(const std::string& token, const std::str
   if (!jws) return jws.error();
   const std::string issuer(textAt(jws->payload, {"iss"}));
   http::FetchOptions options;
-  options.caFile = caFile;
+  if (!caFile.empty()) {
+    Result<std::string> pem = readFile(caFile);
+    if (!pem) return pem.error();
+    options.caPem = *std::move(pem);
+  }
   Result<http::Fetched> document = http::fetch(issuer + "/.well-known/openid-configuration", options);
   if (!document) return document.error();
   if (document->status != 200)

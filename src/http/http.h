@@ -128,25 +128,6 @@ struct ServerOptions {
 };
 std::unique_ptr<Server> makeServer(ServerOptions options, Handler handler);
 
-// One blocking exchange, for the command line and tests: HTTP/1.1 over TLS or plain by the URL's scheme.
-struct FetchOptions {
-  std::string method = "GET";
-  Headers headers;
-  std::string body;
-  std::string caFile;  // PEM path; empty: the system's roots
-  std::string caPem;   // PEM text, instead of caFile
-  std::string clientCertificatePem, clientKeyPem;
-  bool insecure = false;  // do not verify the server
-  std::chrono::seconds timeout{10};
-  std::size_t maxBody = 16u << 20;
-};
-struct Fetched {
-  int status = 0;
-  Headers headers;
-  std::string body;
-};
-Result<Fetched> fetch(const std::string& url, const FetchOptions& options);
-
 // Connects to a plain TCP endpoint ("127.0.0.1", port) and gives its byte stream: for relaying upgraded connections.
 asio::awaitable<Result<std::shared_ptr<ByteStream>>> connectTcp(std::string host, unsigned short port);
 

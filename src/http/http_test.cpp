@@ -16,13 +16,11 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 #include <condition_variable>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <future>
 #include <mutex>
 
-#include "base/file.h"
+#include "http/client.h"
+#include "http/test_certificates.h"
 
 namespace podpass::http {
 namespace {
@@ -31,55 +29,6 @@ using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kPatience{20};  // for what must happen; never waited for when it does
-
-// A command's standard output.
-std::string outputOf(const std::string& command) {
-  std::FILE* pipe = popen(command.c_str(), "r");
-  std::string output;
-  char buffer[4096];
-  while (std::size_t count = std::fread(buffer, 1, sizeof buffer, pipe)) output.append(buffer, count);
-  pclose(pipe);
-  return output;
-}
-
-// A certificate authority, a server's certificate for localhost and 127.0.0.1, a client's, and one of a stranger; made once.
-class Certificates {
- public:
-  static const Certificates& get() {
-    static const Certificates made;
-    return made;
-  }
-  [[nodiscard]] std::string path(const std::string& name) const { return (directory_ / name).string(); }
-  [[nodiscard]] std::string text(const std::string& name) const { return *readFile(directory_ / name); }
-  [[nodiscard]] TlsFiles files() const { return {path("server.crt"), path("server.key"), path("ca.crt")}; }
-
-  ~Certificates() { std::filesystem::remove_all(directory_); }
-
- private:
-  Certificates() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "podpass-http-XXXXXX").string();
-    directory_ = mkdtemp(pattern.data());
-    authority("ca", "/CN=test-ca");
-    authority("stranger-ca", "/CN=stranger-ca");
-    issue("server", "/CN=server", "ca", "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth");
-    issue("client", "/O=system:masters/O=team:a/CN=admin", "ca", "extendedKeyUsage=clientAuth");
-    issue("stranger", "/O=system:masters/CN=admin", "stranger-ca", "extendedKeyUsage=clientAuth");
-  }
-  void run(const std::string& command) const { outputOf("cd " + directory_.string() + " && " + command + " 2>>openssl.log"); }
-  void authority(const std::string& name, const std::string& subject) const {
-    run("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '" + subject + "' -keyout " + name +
-        ".key -out " + name + ".crt");
-  }
-  void issue(const std::string& name, const std::string& subject, const std::string& by, const std::string& extensions) const {
-    std::ofstream(path(name + ".ext")) << extensions << "\n";
-    run("openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '" + subject + "' -keyout " + name + ".key -out " + name +
-        ".csr");
-    run("openssl x509 -req -days 2 -in " + name + ".csr -CA " + by + ".crt -CAkey " + by + ".key -CAcreateserial -extfile " + name +
-        ".ext -out " + name + ".crt");
-  }
-
-  std::filesystem::path directory_;
-};
 
 // What the handlers of a test tell the test.
 class Journal {
@@ -755,75 +704,6 @@ TEST(Http, AServerThatCannotStartSaysWhy) {
   const Result<void> mismatched = makeServer(keyless, nullptr)->start();
   ASSERT_FALSE(mismatched);
   EXPECT_NE(mismatched.error().sentence.find("client.key"), std::string::npos) << mismatched.error().sentence;
-}
-
-TEST(Fetch, VerifiesTheServerAndShowsTheClientCertificate) {
-  const Running server(true);
-  const Certificates& certificates = Certificates::get();
-  FetchOptions options;
-  options.caPem = certificates.text("ca.crt");
-  Result<Fetched> fetched = fetch(server.url("/x?y=1"), options);
-  ASSERT_TRUE(fetched) << fetched.error().sentence;
-  EXPECT_EQ((*fetched).status, 200);
-  EXPECT_TRUE((*fetched).body.starts_with("GET /x ?y=1 v1 "));
-  EXPECT_TRUE(fetch("https://localhost:" + std::to_string(server.port()) + "/", options));
-
-  options.clientCertificatePem = certificates.text("client.crt");
-  options.clientKeyPem = certificates.text("client.key");
-  options.method = "POST";
-  options.body = "12345";
-  fetched = fetch(server.url("/"), options);
-  ASSERT_TRUE(fetched) << fetched.error().sentence;
-  EXPECT_NE((*fetched).body.find("body=5 cn=admin"), std::string::npos) << (*fetched).body;
-
-  FetchOptions stranger;
-  stranger.caFile = certificates.path("stranger-ca.crt");
-  fetched = fetch(server.url("/"), stranger);
-  ASSERT_FALSE(fetched);
-  EXPECT_EQ(fetched.error().reason, Reason::Unavailable);
-  EXPECT_NE(fetched.error().sentence.find("certificate"), std::string::npos) << fetched.error().sentence;
-  stranger.insecure = true;
-  EXPECT_TRUE(fetch(server.url("/"), stranger));
-
-  FetchOptions wrongName;
-  wrongName.caFile = certificates.path("ca.crt");
-  fetched = fetch("https://127.0.0.2:" + std::to_string(server.port()) + "/", wrongName);
-  EXPECT_FALSE(fetched);  // nobody listens on it, or the address is not in the certificate
-}
-
-TEST(Fetch, NamesWhatWentWrong) {
-  Running server(false);
-  FetchOptions options;
-  options.maxBody = 1000;
-  Result<Fetched> fetched = fetch(server.url("/large"), options);
-  ASSERT_FALSE(fetched);
-  EXPECT_EQ(fetched.error().reason, Reason::RequestTooLarge);
-
-  options.timeout = 1s;
-  fetched = fetch(server.url("/watch"), options);
-  ASSERT_FALSE(fetched);
-  EXPECT_EQ(fetched.error().reason, Reason::Timeout);
-
-  fetched = fetch(server.url("/three"), {});
-  ASSERT_TRUE(fetched) << fetched.error().sentence;
-  EXPECT_EQ((*fetched).body, "line 0\nline 1\nline 2\n");
-
-  options.method = "HEAD";
-  fetched = fetch(server.url("/large"), options);
-  ASSERT_TRUE(fetched) << fetched.error().sentence;
-  EXPECT_EQ((*fetched).headers.find("content-length"), "5242880");
-
-  for (const char* url : {"", "127.0.0.1:80", "ftp://127.0.0.1/", "http://", "http://user@127.0.0.1/"}) {
-    SCOPED_TRACE(url);
-    fetched = fetch(url, {});
-    ASSERT_FALSE(fetched);
-    EXPECT_EQ(fetched.error().reason, Reason::BadRequest);
-  }
-  const std::string url = server.url("/");
-  server.stop(0ms);
-  fetched = fetch(url, {});
-  ASSERT_FALSE(fetched);
-  EXPECT_EQ(fetched.error().reason, Reason::Unavailable);
 }
 
 TEST(Query, ParametersAreDecodedAndMalformedOnesLeftOut) {

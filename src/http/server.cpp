@@ -1,4 +1,3 @@
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -6,17 +5,15 @@
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 #include <unordered_set>
 
 #include "base/log.h"
-#include "http/connection.h"
+#include "http/stream_transport.h"
 #include "http/tls.h"
 
 namespace podpass::http {
@@ -26,66 +23,10 @@ using namespace std::chrono_literals;
 using asio::ip::tcp;
 using boost::system::error_code;
 using std::chrono::steady_clock;
-using LoopExecutor = asio::io_context::executor_type;
-using Socket = asio::basic_stream_socket<tcp, LoopExecutor>;
 using Acceptor = asio::basic_socket_acceptor<tcp, LoopExecutor>;
-using TlsStream = asio::ssl::stream<Socket>;
 
 constexpr std::chrono::milliseconds kSweep{500};
 constexpr std::chrono::seconds kLastPatience{10};  // for handlers that still run after their connections were closed
-
-Socket& socketOf(Socket& stream) { return stream; }
-Socket& socketOf(TlsStream& stream) { return stream.next_layer(); }
-
-template <class Stream>
-class StreamTransport final : public Transport {
- public:
-  template <class... Arguments>
-  explicit StreamTransport(Arguments&&... arguments) : stream_(std::forward<Arguments>(arguments)...) {}
-
-  Stream& stream() { return stream_; }
-
-  asio::awaitable<Moved> read(char* data, std::size_t size) override {
-    return stream_.async_read_some(asio::buffer(data, size), asio::as_tuple(asio::use_awaitable));
-  }
-  asio::awaitable<Moved> write(const char* data, std::size_t size) override {
-    return asio::async_write(stream_, asio::buffer(data, size), asio::as_tuple(asio::use_awaitable));
-  }
-  asio::awaitable<void> finish(bool linger) override {
-    Socket& socket = socketOf(stream_);
-    if constexpr (std::is_same_v<Stream, TlsStream>) {
-      if (socket.is_open()) {
-        // Ours is sent; the client's is not waited for, as most never send one.
-        SSL_set_shutdown(stream_.native_handle(), SSL_get_shutdown(stream_.native_handle()) | SSL_RECEIVED_SHUTDOWN);
-        co_await stream_.async_shutdown(asio::as_tuple(asio::use_awaitable));
-      }
-    }
-    error_code failed;
-    socket.shutdown(tcp::socket::shutdown_send, failed);
-    if (linger && !failed) co_await discard(socket);
-    socket.close(failed);
-  }
-  void cancel() override {
-    error_code ignored;
-    socketOf(stream_).cancel(ignored);
-  }
-  void close() override {
-    error_code ignored;
-    socketOf(stream_).close(ignored);
-  }
-  [[nodiscard]] asio::any_io_executor executor() override { return socketOf(stream_).get_executor(); }
-
- private:
-  static asio::awaitable<void> discard(Socket& socket) {
-    std::vector<char> sink(16u << 10);
-    for (;;) {
-      const auto [failed, count] = co_await socket.async_read_some(asio::buffer(sink), asio::as_tuple(asio::use_awaitable));
-      if (failed) co_return;
-    }
-  }
-
-  Stream stream_;
-};
 
 // A thread, its io_context and the connections that live there.
 struct EventLoop {
@@ -95,16 +36,6 @@ struct EventLoop {
   std::atomic<std::size_t> load{0};
   std::thread thread;
 };
-
-// Dead peers are noticed although nothing is sent: an idle watch would wait for ever.
-void keepAlive(Socket& socket) {
-  error_code ignored;
-  socket.set_option(tcp::no_delay(true), ignored);
-  socket.set_option(asio::socket_base::keep_alive(true), ignored);
-  socket.set_option(asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPIDLE>(30), ignored);
-  socket.set_option(asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPINTVL>(10), ignored);
-  socket.set_option(asio::detail::socket_option::integer<IPPROTO_TCP, TCP_KEEPCNT>(3), ignored);
-}
 
 std::string textOf(const tcp::endpoint& endpoint) {
   const std::string address = endpoint.address().to_string();

@@ -1,0 +1,394 @@
+#include "http/client.h"
+
+#include <poll.h>
+
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <unordered_set>
+
+#include "base/text.h"
+#include "http/client_exchange.h"
+#include "http/client_tls.h"
+#include "http/stream_transport.h"
+
+namespace podpass::http {
+namespace {
+
+using asio::ip::tcp;
+using boost::system::error_code;
+using std::chrono::steady_clock;
+
+constexpr std::size_t kLookups = 4;  // names that are resolved at a time: getaddrinfo blocks
+
+struct Connection {
+  explicit Connection(asio::io_context& loop) : timer(loop) {}
+  std::shared_ptr<Transport> transport;
+  std::shared_ptr<const ClientTls> tls;
+  int socket = -1;  // owned by the transport
+  bool used = false;
+  asio::steady_timer timer;  // while idle
+
+  // The server has neither closed nor said anything unasked.
+  [[nodiscard]] bool quiet() const {
+    pollfd asked{socket, POLLIN, 0};
+    return ::poll(&asked, 1, 0) == 0;
+  }
+};
+
+// What one `send` is doing right now, and how to end it. Lives on the client's loop.
+struct Running {
+  explicit Running(asio::io_context& loop) : wakeup(loop.get_executor()), timer(loop) {}
+  Wakeup wakeup;                // it waits for a place or for a name
+  asio::steady_timer timer;     // the deadline, or of one attempt to connect
+  std::function<void()> close;  // it waits for the network
+  SteadyTime deadline = kNever;
+  std::optional<Error> ended;
+
+  void end(Error why) {
+    if (ended) return;
+    ended = std::move(why);
+    wakeup.wake();
+    if (close) close();
+  }
+};
+using RunningPtr = std::shared_ptr<Running>;
+
+// One server as seen with one set of beliefs.
+struct Host {
+  std::shared_ptr<const ClientTls> tls;
+  std::vector<std::shared_ptr<Connection>> idle;  // the last used is at the end, and used first
+  std::size_t busy = 0;
+  struct Waiter {
+    Running& running;
+    bool granted = false;
+  };
+  std::deque<Waiter*> waiting;
+};
+using HostPtr = std::shared_ptr<Host>;
+
+// Same key: a connection of one serves the other. A digest, so that no private key stays in it.
+std::string keyOf(const Url& url, const FetchOptions& options) {
+  std::string all = std::string(url.secure ? "s" : "p") + url.host + "\n" + url.port + "\n" + (options.insecure ? "i" : "v");
+  const auto add = [&all](std::string_view text) { all += "\n" + std::to_string(text.size()) + ":" + std::string(text); };
+  add(options.serverName);
+  add(options.caPem);
+  for (const std::string& thumbprint : options.thumbprints) add(thumbprint);
+  add(options.clientCertificatePem);
+  add(sha256(options.clientKeyPem.reveal()));
+  return sha256(all);
+}
+
+bool safeToRepeat(const FetchOptions& options) {
+  return options.repeatable || options.method == "GET" || options.method == "HEAD" || options.method == "OPTIONS";
+}
+
+}  // namespace
+
+class Client::Pool {
+ public:
+  explicit Pool(ClientOptions options) : options_(std::move(options)), thread_([this] { loop_.run(); }) {}
+
+  ~Pool() {
+    asio::post(loop_, [this] {
+      stopping_ = true;
+      for (const RunningPtr& running : running_) running->end(Error{Reason::Unavailable, "the client was stopped"});
+      hosts_.clear();
+      work_.reset();
+    });
+    thread_.join();
+    if (lookups_) lookups_->stop();
+  }
+
+  template <class Answer>
+  void start(std::string url, FetchOptions options, Answer answer) {
+    auto running = std::make_shared<Running>(loop_);
+    auto slot = asio::get_associated_cancellation_slot(answer);
+    if (slot.is_connected())
+      slot.assign([weak = std::weak_ptr(running)](asio::cancellation_type) {
+        if (const RunningPtr still = weak.lock())
+          asio::post(still->timer.get_executor(), [still] { still->end(Error{Reason::Unavailable, "the request was cancelled"}); });
+      });
+    auto executor = asio::get_associated_executor(answer, loop_.get_executor());
+    auto over = [answer = std::move(answer), work = asio::make_work_guard(executor), slot](std::exception_ptr thrown,
+                                                                                           Result<Fetched> fetched) mutable {
+      if (thrown) fetched = Error{Reason::Internal, "the request ended with an exception"};
+      auto back = [answer = std::move(answer), fetched = std::move(fetched), slot]() mutable {
+        if (slot.is_connected()) slot.clear();
+        std::move(answer)(std::move(fetched));
+      };
+      asio::post(work.get_executor(), std::move(back));
+    };
+    asio::co_spawn(loop_, run(running, std::move(url), std::move(options)), std::move(over));
+  }
+
+ private:
+  asio::awaitable<Result<Fetched>> run(RunningPtr running, std::string text, FetchOptions options) {
+    if (stopping_) co_return Error{Reason::Unavailable, "the client was stopped"};
+    Result<Url> url = parseUrl(text);
+    if (!url) co_return url.error();
+    running_.insert(running);
+    running->deadline = steady_clock::now() + options.timeout;
+    guard(running, running->deadline,
+          Error{Reason::Timeout, "no answer from " + url->authority + " within " + std::to_string(options.timeout.count()) + " ms"});
+    const std::string key = keyOf(*url, options);
+    Result<HostPtr> host = hostFor(key, *url, options);
+    Result<Fetched> fetched;
+    if (!host)
+      fetched = host.error();
+    else if (options.consume)
+      fetched = co_await stream(running, *host, *url, options);
+    else
+      fetched = co_await exchange(running, *host, *url, options);
+    running->timer.cancel();
+    running_.erase(running);
+    if (host) forget(key, **host);
+    if (running->ended) co_return *running->ended;
+    co_return fetched;
+  }
+
+  // Ends it with `why` at `when`, unless the timer is set anew or cancelled.
+  static void guard(const RunningPtr& running, SteadyTime when, Error why) {
+    running->timer.expires_at(when);
+    running->timer.async_wait([weak = std::weak_ptr(running), why = std::move(why)](error_code cancelled) {
+      if (const RunningPtr still = weak.lock(); still && !cancelled) still->end(why);
+    });
+  }
+
+  Result<HostPtr> hostFor(const std::string& key, const Url& url, const FetchOptions& options) {
+    if (const auto found = hosts_.find(key); found != hosts_.end()) return found->second;
+    auto host = std::make_shared<Host>();
+    if (url.secure) {
+      Result<std::shared_ptr<const ClientTls>> tls = makeClientTls(options);
+      if (!tls) return tls.error();
+      host->tls = *std::move(tls);
+    }
+    hosts_.emplace(key, host);
+    return host;
+  }
+
+  void forget(const std::string& key, const Host& host) {
+    if (host.busy > 0 || !host.idle.empty() || !host.waiting.empty()) return;
+    const auto found = hosts_.find(key);
+    if (found != hosts_.end() && found->second.get() == &host) hosts_.erase(found);
+  }
+
+  asio::awaitable<Result<Fetched>> stream(RunningPtr running, HostPtr host, Url url, const FetchOptions& options) {
+    Result<std::shared_ptr<Connection>> connection = co_await connect(running, host->tls, url, options);
+    if (!connection) co_return connection.error();
+    Exchange exchange;
+    exchange.onHead = [running](int status) {
+      if (status / 100 == 2) running->timer.cancel();  // from here on it may last
+    };
+    co_return co_await converse((*connection)->transport, url, options, exchange);
+  }
+
+  asio::awaitable<Result<Fetched>> exchange(RunningPtr running, HostPtr host, Url url, const FetchOptions& options) {
+    if (host->busy >= options_.connectionsPerHost) {
+      if (host->waiting.size() >= options_.waitingPerHost)
+        co_return Error{Reason::TooManyRequests, "too many requests wait for a connection to " + url.authority};
+      const bool granted = co_await waitForPlace(running, *host);
+      if (!granted) co_return *running->ended;
+    } else {
+      ++host->busy;
+    }
+    Result<Fetched> fetched = co_await exchangeInPlace(running, host, url, options);
+    release(*host);
+    co_return fetched;
+  }
+
+  // True: a place was handed over. False: ended before.
+  static asio::awaitable<bool> waitForPlace(RunningPtr running, Host& host) {
+    Host::Waiter waiter{*running};
+    host.waiting.push_back(&waiter);
+    while (!waiter.granted && !running->ended) co_await running->wakeup.wait();
+    if (!waiter.granted) std::erase(host.waiting, &waiter);
+    co_return waiter.granted;
+  }
+
+  static void release(Host& host) {
+    if (host.waiting.empty()) {
+      --host.busy;
+      return;
+    }
+    Host::Waiter* next = host.waiting.front();
+    host.waiting.pop_front();
+    next->granted = true;
+    next->running.wakeup.wake();
+  }
+
+  asio::awaitable<Result<Fetched>> exchangeInPlace(RunningPtr running, HostPtr host, Url url, const FetchOptions& options) {
+    for (;;) {
+      if (running->ended) co_return *running->ended;
+      std::shared_ptr<Connection> connection = takeIdle(*host);
+      if (!connection) {
+        Result<std::shared_ptr<Connection>> made = co_await connect(running, host->tls, url, options);
+        if (!made) co_return made.error();
+        connection = *std::move(made);
+      }
+      running->close = [connection] { connection->transport->close(); };
+      Exchange exchange;
+      Result<Fetched> fetched = co_await converse(connection->transport, url, options, exchange);
+      running->close = nullptr;
+      const bool stale = !fetched && connection->used && !exchange.answered && !running->ended;
+      if (stale && safeToRepeat(options)) continue;  // the server closed it just when it was used again
+      if (fetched && exchange.reusable && !running->ended && !stopping_) keep(host, std::move(connection));
+      co_return fetched;
+    }
+  }
+
+  static std::shared_ptr<Connection> takeIdle(Host& host) {
+    while (!host.idle.empty()) {
+      std::shared_ptr<Connection> connection = std::move(host.idle.back());
+      host.idle.pop_back();
+      connection->timer.cancel();
+      if (connection->quiet()) return connection;
+    }
+    return nullptr;
+  }
+
+  void keep(const HostPtr& host, std::shared_ptr<Connection> connection) {
+    connection->used = true;
+    connection->timer.expires_after(options_.idle);
+    connection->timer.async_wait([this, weakHost = std::weak_ptr(host), weak = std::weak_ptr(connection)](error_code cancelled) {
+      const HostPtr still = weakHost.lock();
+      if (!still || cancelled) return;
+      std::erase(still->idle, weak.lock());
+      std::erase_if(hosts_, [&](const auto& entry) {
+        return entry.second == still && still->busy == 0 && still->idle.empty() && still->waiting.empty();
+      });
+    });
+    host->idle.push_back(std::move(connection));
+  }
+
+  asio::awaitable<Result<std::shared_ptr<Connection>>> connect(RunningPtr running, std::shared_ptr<const ClientTls> tls, Url url,
+                                                               const FetchOptions& options) {
+    Result<std::vector<asio::ip::address>> addresses = co_await resolve(running, url.host);
+    if (running->ended) co_return *running->ended;
+    if (!addresses) co_return addresses.error();
+    Result<Socket> socket = co_await connectAny(running, *std::move(addresses), url);
+    if (running->ended) co_return *running->ended;
+    if (!socket) co_return socket.error();
+    keepAlive(*socket);
+    auto connection = std::make_shared<Connection>(loop_);
+    connection->socket = (*socket).native_handle();
+    if (!url.secure) {
+      connection->transport = std::make_shared<StreamTransport<Socket>>(*std::move(socket));
+      running->close = [transport = connection->transport] { transport->close(); };
+      co_return connection;
+    }
+    connection->tls = tls;
+    const auto transport = std::make_shared<StreamTransport<TlsStream>>(*std::move(socket), SSL_new(tls->context.get()));
+    connection->transport = transport;
+    running->close = [transport] { transport->close(); };
+    SSL* ssl = transport->stream().native_handle();
+    const std::string& name = options.serverName.empty() ? url.host : options.serverName;
+    ChainVerdict verdict;
+    if (!expectServer(ssl, name, verdict)) co_return Error{Reason::BadRequest, "not a host name: " + quoted(name)};
+    const auto [failed] = co_await transport->stream().async_handshake(asio::ssl::stream_base::client, asio::as_tuple(asio::use_awaitable));
+    if (running->ended) co_return *running->ended;
+    if (failed) co_return handshakeFailure(ssl, url.authority, name, verdict, failed.message());
+    co_return connection;
+  }
+
+  struct Lookup {
+    bool done = false;
+    error_code failed;
+    std::vector<asio::ip::address> addresses;
+  };
+
+  // getaddrinfo cannot be interrupted: it is left behind when the request ends before.
+  asio::awaitable<Result<std::vector<asio::ip::address>>> resolve(RunningPtr running, std::string host) {
+    error_code notAnAddress;
+    const asio::ip::address literal = asio::ip::make_address(host, notAnAddress);
+    if (!notAnAddress) co_return allowedOf({literal}, host);
+    if (!lookups_) lookups_.emplace(kLookups);
+    const auto lookup = std::make_shared<Lookup>();
+    asio::post(*lookups_, [this, running, lookup, host] {
+      Lookup found;
+      tcp::resolver resolver(*lookups_);
+      for (const auto& entry : resolver.resolve(host, "", found.failed)) found.addresses.push_back(entry.endpoint().address());
+      found.done = true;
+      asio::post(loop_, [running, lookup, found = std::move(found)] {
+        *lookup = found;
+        running->wakeup.wake();
+      });
+    });
+    while (!lookup->done && !running->ended) co_await running->wakeup.wait();
+    if (running->ended) co_return *running->ended;
+    if (lookup->failed) co_return Error{Reason::Unavailable, "cannot resolve " + host + ": " + lookup->failed.message()};
+    co_return allowedOf(std::move(lookup->addresses), host);
+  }
+
+  Result<std::vector<asio::ip::address>> allowedOf(std::vector<asio::ip::address> addresses, const std::string& host) const {
+    const std::string first = addresses.empty() ? "" : addresses.front().to_string();
+    if (options_.allowed) std::erase_if(addresses, [this](const asio::ip::address& address) { return !options_.allowed(address); });
+    if (addresses.empty())
+      return Error{Reason::Forbidden, "the address " + first + " of " + host + " is excluded", "allow it, if it is meant"};
+    return addresses;
+  }
+
+  // One after the other; a silent one gets its share of the time that is left, so that the next has a chance.
+  asio::awaitable<Result<Socket>> connectAny(RunningPtr running, std::vector<asio::ip::address> addresses, Url url) {
+    const auto port = static_cast<unsigned short>(std::strtoul(url.port.c_str(), nullptr, 10));
+    std::string problem;
+    for (std::size_t i = 0; i < addresses.size() && !running->ended; ++i) {
+      const auto socket = std::make_shared<Socket>(loop_);
+      const auto close = [weak = std::weak_ptr(socket)] {
+        error_code ignored;
+        if (const std::shared_ptr<Socket> still = weak.lock()) still->close(ignored);
+      };
+      const SteadyTime now = steady_clock::now();
+      asio::steady_timer attempt(loop_, now + (running->deadline - now) / static_cast<int>(addresses.size() - i));
+      attempt.async_wait([close](error_code cancelled) {
+        if (!cancelled) close();
+      });
+      running->close = close;
+      const tcp::endpoint endpoint(addresses[i], port);
+      const auto [failed] = co_await socket->async_connect(endpoint, asio::as_tuple(asio::use_awaitable));
+      running->close = nullptr;
+      if (!failed) co_return std::move(*socket);
+      problem = failed == asio::error::operation_aborted ? "no answer from " + addresses[i].to_string() : failed.message();
+    }
+    co_return Error{Reason::Unavailable, "cannot connect to " + url.authority + ": " + problem};
+  }
+
+  const ClientOptions options_;
+  asio::io_context loop_{1};
+  asio::executor_work_guard<LoopExecutor> work_{loop_.get_executor()};
+  // Below here on the loop only.
+  std::map<std::string, HostPtr> hosts_;
+  std::unordered_set<RunningPtr> running_;
+  bool stopping_ = false;
+  std::optional<asio::thread_pool> lookups_;
+  std::thread thread_;
+};
+
+Client::Client(ClientOptions options) : pool_(std::make_unique<Pool>(std::move(options))) {}
+Client::~Client() = default;
+
+asio::awaitable<Result<Fetched>> Client::send(std::string url, FetchOptions options) {
+  auto begin = [this, &url, &options](auto answer) { pool_->start(std::move(url), std::move(options), std::move(answer)); };
+  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Result<Fetched>)>(std::move(begin), asio::use_awaitable);
+}
+
+Result<Fetched> fetch(Client& client, const std::string& url, const FetchOptions& options) {
+  Result<Fetched> fetched;
+  asio::io_context here(1);
+  asio::co_spawn(here, client.send(url, options), [&fetched](std::exception_ptr thrown, Result<Fetched> got) {
+    if (!thrown) fetched = std::move(got);
+  });
+  here.run();
+  return fetched;
+}
+
+Result<Fetched> fetch(const std::string& url, const FetchOptions& options) {
+  Client client;
+  return fetch(client, url, options);
+}
+
+}  // namespace podpass::http

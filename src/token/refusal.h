@@ -1,0 +1,22 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/result.h"
+
+namespace podpass::token {
+
+// Which check a token failed, for whoever must mend it. It travels inside an Error (in its causes), so that every room can hand it on.
+struct Refusal {
+  std::string check;     // form, claims, issuer, audience, time, discovery, key id, algorithm, signature
+  std::string expected;  // "" where there is nothing to compare
+  std::string found;
+};
+
+// Unauthorized, unless the check could not be made ("discovery" is Unavailable).
+Error refusal(Refusal what, std::string sentence, std::string fix = {}, Reason reason = Reason::Unauthorized);
+// nullopt: the error says nothing of a check.
+std::optional<Refusal> refusalOf(const Error& error);
+
+}  // namespace podpass::token

@@ -16,21 +16,6 @@ constexpr std::size_t kShownBytes = 30;
 
 // ---- conforming
 
-std::string_view jsonTypeOf(const json::value& value) {
-  switch (value.kind()) {
-    case json::kind::string:
-      return "string";
-    case json::kind::bool_:
-      return "bool";
-    case json::kind::object:
-      return "object";
-    case json::kind::array:
-      return "array";
-    default:
-      return "number";
-  }
-}
-
 std::string goTypeOf(Type type) {
   switch (type) {
     case Type::Integer:
@@ -88,7 +73,7 @@ class Conforming {
 
  private:
   bool wrong(const json::value& value, Type type, const std::string& path) {
-    failure = "json: cannot unmarshal " + std::string(jsonTypeOf(value)) + " into Go struct field " + std::string(kind_.kind) + "." +
+    failure = "json: cannot unmarshal " + std::string(jsonTypeName(value)) + " into Go struct field " + std::string(kind_.kind) + "." +
               withoutIndices(path) + " of type " + goTypeOf(type);
     return false;
   }
@@ -280,14 +265,14 @@ Result<Decoded> decodeText(const Kind& kind, std::string_view body, bool isYaml)
                         isYaml ? "error converting YAML to JSON: " + read.error().sentence : "json parse error: " + read.error().sentence);
   if (!read->value.is_object())
     return unrecognized(kind, body,
-                        "json parse error: json: cannot unmarshal " + std::string(jsonTypeOf(read->value)) +
+                        "json parse error: json: cannot unmarshal " + std::string(jsonTypeName(read->value)) +
                             " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
                             "\"json:\\\"kind,omitempty\\\"\" }");
   json::object& object = read->value.get_object();
   for (const std::string_view name : {"apiVersion", "kind"})
     if (const json::value* value = object.if_contains(name); value && !value->is_string() && !value->is_null())
       return unrecognized(kind, body,
-                          "json parse error: json: cannot unmarshal " + std::string(jsonTypeOf(*value)) + " into Go struct field ." +
+                          "json parse error: json: cannot unmarshal " + std::string(jsonTypeName(*value)) + " into Go struct field ." +
                               std::string(name) + " of type string");
   if (Result<void> fits = checkKind(kind, textAt(object, {"apiVersion"}), textAt(object, {"kind"})); !fits) return fits.error();
   Result<Decoded> decoded = conform(kind, std::move(object));

@@ -152,6 +152,16 @@ TEST(OpenApi, TellsClientsHowToMergeLists) {
             R"([{"group":"","kind":"Pod","version":"v1"}])");
 }
 
+TEST(OpenApi, ShowsWhatIsInMaps) {
+  const json::object v3 = openApiV3Document(allKinds(), "authorization.k8s.io/v1");
+  const json::value& spec = v3.at("components").at("schemas").at("io.k8s.api.authorization.v1.SubjectAccessReviewSpec");
+  EXPECT_EQ(json::serialize(spec.at_pointer("/properties/extra/additionalProperties")), R"({"type":"array","items":{"type":"string"}})");
+  const json::object core = openApiV3Document(allKinds(), "v1");
+  const json::value& schemas = core.at("components").at("schemas");
+  EXPECT_EQ(json::serialize(schemas.at("io.k8s.api.core.v1.Secret").at_pointer("/properties/data/additionalProperties")),
+            R"({"type":"string","format":"byte"})");
+}
+
 TEST(OpenApi, PatchTakesWhatKubectlLooksFor) {
   const json::object v2 = openApiV2Document(kinds());
   const json::object v3 = openApiV3Document(kinds(), "v1");

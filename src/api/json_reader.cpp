@@ -189,4 +189,21 @@ bool isUtf8(std::string_view text) {
   return true;
 }
 
+std::string_view jsonTypeName(const json::value& value) {
+  switch (value.kind()) {
+    case json::kind::object:
+      return "object";
+    case json::kind::array:
+      return "array";
+    case json::kind::string:
+      return "string";
+    case json::kind::bool_:
+      return "bool";
+    case json::kind::null:
+      return "null";
+    default:
+      return "number";
+  }
+}
+
 }  // namespace podpass::api

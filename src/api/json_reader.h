@@ -23,5 +23,6 @@ Result<Read> readJson(std::string_view text);
 Result<Read> readYaml(std::string_view text);
 
 bool isUtf8(std::string_view text);
+std::string_view jsonTypeName(const json::value& value);  // "object", "array", "string", "bool", "number", "null", as Go's decoder says
 
 }  // namespace podpass::api

@@ -40,7 +40,7 @@ struct Field {
   Type type = Type::String;
   std::string_view doc = {};
   std::vector<Field> of = {};
-  Type element = Type::String;  // List in a Map: lists of strings (UserInfo.extra)
+  Type element = Type::String;               // List in a Map: lists of strings (UserInfo.extra)
   std::string_view byDefault = {};           // JSON text; applied when the field is missing or null
   bool required = false;                     // "Required value" when missing or empty
   std::vector<std::string_view> oneOf = {};  // the supported values, in the order messages list them

@@ -2,8 +2,11 @@
 # the folder's sources, and ${room}_test, ${room}_bench and one fuzz target per *_fuzz.cpp from the files that end so. A room reaches
 # the headers of the rooms that it USES, and no others: each lies under an include root of its own.
 add_library(warnings INTERFACE)
-target_compile_options(warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
-  -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds -Wno-maybe-uninitialized -Wno-mismatched-new-delete)  # g++ 12 reports these inside std::string, std::variant (PR 105329, 105562)
+target_compile_options(warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # g++ 12 reports these inside std::string, std::variant (PR 105329, 105562)
+  target_compile_options(warnings INTERFACE
+    -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds -Wno-maybe-uninitialized -Wno-mismatched-new-delete)
+endif()
 
 # Compiled with the flags of the rooms, or g++ does not take the header; Asio and Beast, whose compiled halves are here, are system headers.
 add_library(pch STATIC ${CMAKE_CURRENT_LIST_DIR}/pch.cpp)

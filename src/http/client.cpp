@@ -94,14 +94,18 @@ class Client::Pool {
   explicit Pool(ClientOptions options) : options_(std::move(options)), thread_([this] { loop_.run(); }) {}
 
   ~Pool() {
+    stop();
+    asio::post(loop_, [this] { work_.reset(); });
+    thread_.join();
+    if (lookups_) lookups_->stop();
+  }
+
+  void stop() {
     asio::post(loop_, [this] {
       stopping_ = true;
       for (const RunningPtr& running : running_) running->end(Error{Reason::Unavailable, "the client was stopped"});
       hosts_.clear();
-      work_.reset();
     });
-    thread_.join();
-    if (lookups_) lookups_->stop();
   }
 
   template <class Answer>
@@ -370,6 +374,8 @@ class Client::Pool {
 
 Client::Client(ClientOptions options) : pool_(std::make_unique<Pool>(std::move(options))) {}
 Client::~Client() = default;
+
+void Client::stop() { pool_->stop(); }
 
 asio::awaitable<Result<Fetched>> Client::send(std::string url, FetchOptions options) {
   auto begin = [this, &url, &options](auto answer) { pool_->start(std::move(url), std::move(options), std::move(answer)); };

@@ -70,6 +70,8 @@ class Client {
   // Any status is an answer. BadRequest: the URL or the certificates make no sense. Forbidden: all addresses were refused by `allowed`.
   // Timeout, RequestTooLarge, TooManyRequests as above. Unavailable: everything else, the sentence says what.
   asio::awaitable<Result<Fetched>> send(std::string url, FetchOptions options);
+  // What is under way, and whatever is sent later, ends with Unavailable. Does not wait.
+  void stop();
 
  private:
   class Pool;

@@ -19,7 +19,8 @@ Result<void> checkIssuerUrl(const std::string& url, bool plainLoopback);
 // https://host/path → https://host/path/.well-known/openid-configuration
 std::string discoveryUrl(const std::string& issuer);
 
-// The jwks_uri of the document. Errors name what was found: a status, HTML, JSON that is none, another issuer, a URL that is not to be used.
+// The jwks_uri of the document. Errors name what was found: a status, HTML, JSON that is none, another issuer, a URL that is not to be
+// used.
 Result<std::string> jwksUriOf(const http::Fetched& document, const TrustedIssuer& issuer);
 
 // Its keys. Errors: a status, HTML, no JWKS, more than kMaxIssuerKeys.

@@ -1,0 +1,248 @@
+#include "token/relying_party.h"
+
+#include <algorithm>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+
+#include "base/log.h"
+#include "base/offload.h"
+#include "base/text.h"
+#include "token/issuer_documents.h"
+
+namespace podpass::token {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kFetchTime = 5s;  // for both documents
+constexpr std::chrono::seconds kFloor = 10s;          // between two fetches of one issuer
+constexpr std::chrono::hours kLastResort{24};         // for which old keys serve while the issuer cannot be reached
+
+// 169.254.169.254 and its like answer whoever asks with the machine's own credentials.
+bool isNoMetadata(const asio::ip::address& address) {
+  if (address.is_v6() && address.to_v6().is_v4_mapped())
+    return isNoMetadata(asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()));
+  if (address.is_v6()) return !address.to_v6().is_link_local() && address.to_string() != "fd00:ec2::254";
+  return (address.to_v4().to_uint() >> 16) != 0xA9FE;  // 169.254.0.0/16
+}
+
+// Opened once; whoever waits, on whatever executor, goes on then.
+class Gate {
+ public:
+  asio::awaitable<void> wait() {
+    auto enter = [this](auto answer) { add(std::move(answer)); };
+    co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(std::move(enter), asio::use_awaitable);
+  }
+  void open() {
+    std::vector<std::function<void()>> waiting;
+    {
+      const std::lock_guard lock(mutex_);
+      open_ = true;
+      waiting.swap(waiting_);
+    }
+    for (const auto& goOn : waiting) goOn();
+  }
+
+ private:
+  template <class Answer>
+  void add(Answer answer) {
+    auto work = asio::make_work_guard(asio::get_associated_executor(answer));
+    auto kept = std::make_shared<Answer>(std::move(answer));
+    std::function<void()> goOn = [work, kept] { asio::post(work.get_executor(), [kept] { std::move (*kept)(); }); };
+    const std::lock_guard lock(mutex_);
+    if (open_)
+      goOn();
+    else
+      waiting_.push_back(std::move(goOn));
+  }
+
+  std::mutex mutex_;
+  bool open_ = false;
+  std::vector<std::function<void()>> waiting_;
+};
+
+using Keys = std::vector<jose::Key>;
+
+// A registered issuer and what is known of its keys.
+struct Known {
+  explicit Known(TrustedIssuer trusted) : issuer(std::move(trusted)) {}
+  const TrustedIssuer issuer;
+
+  std::mutex mutex;  // for all below
+  std::shared_ptr<const Keys> keys;
+  SteadyTime fetched{}, freshUntil{};
+  std::optional<SteadyTime> asked;  // when the last fetch began
+  Error trouble;                    // of the last fetch, if it failed
+  std::shared_ptr<Gate> fetching;   // null: no fetch is under way
+};
+using KnownPtr = std::shared_ptr<Known>;
+
+bool holds(const Keys& keys, const std::string& kid) {
+  return std::any_of(keys.begin(), keys.end(), [&](const jose::Key& key) { return key.kid == kid; });
+}
+
+}  // namespace
+
+class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
+ public:
+  Issuers(asio::thread_pool& pool, const Clock& clock, http::ClientOptions options)
+      : pool_(pool), clock_(clock), client_(std::move(options)) {}
+
+  Result<void> trust(std::vector<TrustedIssuer> issuers) {
+    std::map<std::string, KnownPtr> next;
+    for (TrustedIssuer& issuer : issuers) {
+      if (Result<void> usable = checkIssuerUrl(issuer.url, issuer.plainLoopback); !usable) return usable;
+      const std::string url = issuer.url;
+      auto known = std::make_shared<Known>(std::move(issuer));
+      if (!known->issuer.jwks.empty()) {
+        Result<Keys> keys = jose::parseJwks(known->issuer.jwks);
+        if (!keys) return Error{Reason::BadRequest, "the JWKS given for " + url + " cannot be used: " + keys.error().sentence};
+        known->keys = std::make_shared<const Keys>(*std::move(keys));
+      }
+      if (!next.emplace(url, std::move(known)).second) return Error{Reason::BadRequest, "the issuer " + url + " is given twice"};
+    }
+    const std::lock_guard lock(mutex_);
+    for (auto& [url, known] : next)
+      if (const auto before = known_.find(url); before != known_.end() && before->second->issuer == known->issuer) known = before->second;
+    known_ = std::move(next);
+    return {};
+  }
+
+  asio::awaitable<Result<VerifiedToken>> verify(std::string compact) {
+    Result<PresentedToken> token = parseToken(compact);
+    if (!token) co_return token.error();
+    const KnownPtr known = find(token->issuer);
+    if (!known)
+      co_return refusal({"issuer", "a registered issuer", token->issuer}, "the issuer " + quoted(token->issuer) + " is not registered here",
+                        {}, Reason::NotFound);
+    if (Result<void> good = checkClaims(*token, known->issuer, clock_.now()); !good) co_return good.error();
+    Result<std::shared_ptr<const Keys>> keys = co_await keysFor(known, token->jws.kid);
+    if (!keys) co_return keys.error();
+    auto check = [token = *std::move(token), keys = *std::move(keys)]() mutable { return checkSignature(std::move(token), *keys); };
+    co_return co_await offload(pool_, std::move(check));
+  }
+
+  // Ends the fetches that are under way.
+  void stop() {
+    client_.stop();
+    std::unique_lock lock(mutex_);
+    noneFetching_.wait(lock, [this] { return fetches_ == 0; });
+  }
+
+ private:
+  KnownPtr find(const std::string& url) {
+    const std::lock_guard lock(mutex_);
+    const auto found = known_.find(url);
+    return found == known_.end() ? nullptr : found->second;
+  }
+
+  asio::awaitable<Result<std::shared_ptr<const Keys>>> keysFor(KnownPtr known, std::string kid) {
+    for (bool waited = false;; waited = true) {
+      std::shared_ptr<Gate> gate;
+      bool first = false;
+      {
+        const std::lock_guard lock(known->mutex);
+        if (known->keys && !known->issuer.jwks.empty()) co_return known->keys;
+        const SteadyTime now = clock_.steady();
+        if (known->keys && now < known->freshUntil && holds(*known->keys, kid)) co_return known->keys;
+        const bool tooSoon = !known->fetching && known->asked && now < *known->asked + kFloor;
+        if (waited || tooSoon) {
+          if (known->keys && now < known->fetched + kLastResort) co_return known->keys;
+          co_return known->trouble;
+        }
+        first = !known->fetching;
+        if (first) {
+          known->fetching = std::make_shared<Gate>();
+          known->asked = now;
+        }
+        gate = known->fetching;
+      }
+      if (first) startFetch(known);
+      co_await gate->wait();
+    }
+  }
+
+  // Nobody's coroutine but its own: who asked first may be cancelled, the others still wait.
+  void startFetch(const KnownPtr& known) {
+    {
+      const std::lock_guard lock(mutex_);
+      ++fetches_;
+    }
+    auto over = [self = shared_from_this()](std::exception_ptr) {
+      const std::lock_guard lock(self->mutex_);
+      if (--self->fetches_ == 0) self->noneFetching_.notify_all();
+    };
+    asio::co_spawn(pool_, fetch(known), std::move(over));
+  }
+
+  asio::awaitable<void> fetch(KnownPtr known) {
+    std::chrono::seconds life{};
+    Result<Keys> keys = co_await download(known, life);
+    std::shared_ptr<Gate> gate;
+    {
+      const std::lock_guard lock(known->mutex);
+      gate = std::exchange(known->fetching, nullptr);
+      if (keys) {
+        known->keys = std::make_shared<const Keys>(*std::move(keys));
+        known->fetched = clock_.steady();
+        known->freshUntil = known->fetched + life;
+      } else {
+        known->trouble = refusal({"discovery", "the issuer's keys", keys.error().sentence},
+                                 "the keys of the issuer " + quoted(known->issuer.url) + " could not be fetched: " + keys.error().sentence,
+                                 keys.error().fix, Reason::Unavailable);
+        log::warn("issuer's keys not fetched", {{"issuer", known->issuer.url}, {"err", log::chain(keys.error())}});
+      }
+    }
+    gate->open();
+  }
+
+  asio::awaitable<Result<Keys>> download(KnownPtr known, std::chrono::seconds& life) {
+    const SteadyTime deadline = steady_clock::now() + kFetchTime;
+    http::FetchOptions options;
+    options.headers.add("Accept", "application/json, application/jwk-set+json");
+    options.maxBody = kMaxIssuerDocument;
+    options.caPem = known->issuer.caPem;
+    options.thumbprints = known->issuer.thumbprints;
+    options.timeout = kFetchTime;
+    Result<http::Fetched> document = co_await client_.send(discoveryUrl(known->issuer.url), options);
+    if (!document) co_return document.error();
+    Result<std::string> uri = jwksUriOf(*document, known->issuer);
+    if (!uri) co_return uri.error();
+    options.timeout = std::chrono::ceil<std::chrono::milliseconds>(deadline - steady_clock::now());
+    Result<http::Fetched> jwks = co_await client_.send(*uri, options);
+    if (!jwks) co_return jwks.error();
+    life = cacheLife(jwks->headers);
+    co_return keysOf(*jwks);
+  }
+
+  asio::thread_pool& pool_;
+  const Clock& clock_;
+  http::Client client_;
+  std::mutex mutex_;  // for all below
+  std::map<std::string, KnownPtr> known_;
+  int fetches_ = 0;
+  std::condition_variable noneFetching_;
+};
+
+RelyingParty::RelyingParty(asio::thread_pool& pool, const Clock& clock, std::function<bool(const asio::ip::address&)> allowed) {
+  http::ClientOptions options;
+  options.connectionsPerHost = 2;
+  options.allowed = allowed ? std::move(allowed) : isNoMetadata;
+  issuers_ = std::make_shared<Issuers>(pool, clock, std::move(options));
+}
+
+RelyingParty::~RelyingParty() { issuers_->stop(); }
+
+Result<void> RelyingParty::trust(std::vector<TrustedIssuer> issuers) { return issuers_->trust(std::move(issuers)); }
+
+asio::awaitable<Result<VerifiedToken>> RelyingParty::verify(std::string token) { return issuers_->verify(std::move(token)); }
+
+}  // namespace podpass::token

@@ -64,7 +64,13 @@ void validateWebhook(const json::object& webhook, const std::string& path, Cause
   if (!name.empty() && std::count(name.begin(), name.end(), '.') < 2)
     causes.push_back(invalidText(path + ".name", name, "should be a domain with at least three segments separated by dots"));
   const bool url = !textAt(webhook, {"clientConfig", "url"}).empty(), service = objectAt(webhook, {"clientConfig", "service"}) != nullptr;
+  if (url && !textAt(webhook, {"clientConfig", "url"}).starts_with("https://"))
+    causes.push_back(invalidText(path + ".clientConfig.url", textAt(webhook, {"clientConfig", "url"}),
+                                 "'https' is the only allowed URL scheme; desired format: https://host[/path]"));
   if (url == service) causes.push_back(requiredValue(path + ".clientConfig", "exactly one of url or service is required"));
+  if (const json::array* conditions = arrayAt(webhook, {"matchConditions"}); conditions != nullptr && !conditions->empty())
+    causes.push_back(
+        forbiddenField(path + ".matchConditions", "CEL expressions are not evaluated by this server"));  // never silently left out
   if (const json::array* list = arrayAt(webhook, {"rules"}))
     for (std::size_t i = 0; i < list->size(); ++i)
       if (const json::object* rule = (*list)[i].if_object()) validateRule(*rule, at(path + ".rules", i), causes);

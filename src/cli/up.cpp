@@ -22,6 +22,7 @@
 #include "node/agent.h"
 #include "server/api_server.h"
 #include "server/local_client.h"
+#include "server/webhook_admission.h"
 #include "token/issuer.h"
 #include "token/key_ring.h"
 #include "token/verifier.h"
@@ -147,6 +148,8 @@ Result<void> up(const UpOptions& options) {
   server::Registry registry(**store, clock);
   const server::Admission admission(registry);
   registry.setAdmission(&admission);
+  http::Client webhookClient;
+  server::WebhookAdmission webhooks(**store, registry, webhookClient);
   const token::BoundObjects objects = [&registry](std::string_view plural, const std::string& ns,
                                                   const std::string& name) -> Result<DocumentPtr> {
     return registry.read(*api::findKind("", "v1", plural), ns, name);
@@ -164,6 +167,7 @@ Result<void> up(const UpOptions& options) {
 
   server::LocalClient client({.name = "system:podpass", .groups = {"system:masters"}}, registry, apiServer, authorizer);
   if (Result<void> made = bootstrap(client, options); !made) return made;
+  registry.setWebhooks(&webhooks);  // not before: a webhook that is away must not keep us from starting
   controllers::Options control;
   control.rootCaPem = authority->certificatePem();
   control.legacyTokenSecrets = options.legacyTokenSecrets == "auto";

@@ -17,6 +17,7 @@ struct AdmissionRequest {
   std::string operation;  // CREATE, UPDATE, DELETE
   std::string ns, name;
   std::string subresource = {};
+  const api::Kind* body = nullptr;  // of the object when it is not `kind`: TokenRequest, Binding
 };
 
 // Reads other objects through the ObjectReader. Thread-safe.

@@ -8,6 +8,7 @@
 #include "api/patch.h"
 #include "base/text.h"
 #include "server/status.h"
+#include "server/webhook_admission.h"
 
 namespace podpass::server {
 namespace {
@@ -141,6 +142,20 @@ Result<void> preconditions(const api::Kind& kind, const json::object& object, co
   return {};
 }
 
+constexpr const char* kServersMetadata[] = {
+    "name",       "namespace",    "uid",      "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+    "generation", "generateName", "selfLink", "resourceVersion"};
+
+// Webhooks change what users may change, no more.
+void keepServersOwn(const AdmissionRequest& request, const json::object& own, json::object& object) {
+  for (const char* member : kServersMetadata) keep(own, makeObjectAt(object, {"metadata"}), member);
+  if (!request.kind.hasStatus || request.subresource == "status") return;
+  if (own.contains("status"))
+    object["status"] = own.at("status");
+  else
+    object.erase("status");
+}
+
 std::string continueToken(const std::string& key, std::uint64_t revision) {
   return base64UrlEncode(json::serialize(json::object{{"v", "meta.k8s.io/v1"}, {"rv", revision}, {"start", key}}));
 }
@@ -259,12 +274,12 @@ asio::awaitable<Result<DocumentPtr>> Registry::create(Context& context, const ap
     api::applyDefaults(kind, next);
     if (isPod(kind)) startPod(next);
     const AdmissionRequest request{context.user, kind, "CREATE", ns, name};
-    if (admission_ != nullptr)
-      if (Result<void> admitted = admission_->mutate(request, next); !admitted) co_return admitted.error();
+    Result<void> admitted = co_await mutate(context, request, &next, nullptr);
+    if (!admitted) co_return admitted.error();
     api::applyDefaults(kind, next);
     if (std::vector<Cause> causes = api::validate(kind, next); !causes.empty()) co_return api::invalid(kind, name, std::move(causes));
-    if (admission_ != nullptr)
-      if (Result<void> admitted = admission_->validate(request, &next, nullptr); !admitted) co_return admitted.error();
+    admitted = co_await validate(context, request, &next, nullptr);
+    if (!admitted) co_return admitted.error();
     next = ordered(kind, std::move(next));
     const std::string key = keyOf(kind, kind.namespaced ? ns : "", name);
     if (context.dryRun) {
@@ -283,16 +298,60 @@ asio::awaitable<Result<DocumentPtr>> Registry::create(Context& context, const ap
   }
 }
 
-Result<json::object> Registry::prepareUpdate(Context& context, const api::Kind& kind, const json::object& before, json::object next,
-                                             const std::string& subresource) const {
+asio::awaitable<Result<void>> Registry::mutate(Context& context, const AdmissionRequest& request, json::object* object,
+                                               const json::object* before) {
+  const WebhookAdmission* webhooks = webhooks_.load();
+  if (admission_ != nullptr && object != nullptr)
+    if (Result<void> admitted = admission_->mutate(request, *object); !admitted) co_return admitted;
+  if (webhooks == nullptr || !webhooks->mutates(request)) co_return Result<void>();
+  WebhookAdmission::Mutation mutation = webhooks->begin();
+  const json::object own = object != nullptr ? *object : json::object();
+  Result<void> admitted = co_await webhooks->mutate(context, request, object, before, mutation);
+  if (admitted && mutation.changed) {
+    // what a webhook added may need what the plugins give: a new container its token
+    if (admission_ != nullptr) admitted = admission_->mutate(request, *object);
+    if (admitted) admitted = co_await webhooks->mutate(context, request, object, before, mutation);
+    keepServersOwn(request, own, *object);
+  }
+  co_return admitted;
+}
+
+asio::awaitable<Result<void>> Registry::validate(Context& context, const AdmissionRequest& request, const json::object* object,
+                                                 const json::object* before) {
+  const WebhookAdmission* webhooks = webhooks_.load();
+  if (admission_ != nullptr)
+    if (Result<void> admitted = admission_->validate(request, object, before); !admitted) co_return admitted;
+  if (webhooks == nullptr || !webhooks->validates(request)) co_return Result<void>();
+  const Admitted what{object, before};
+  Result<void> admitted = co_await webhooks->validate(context, request, what);
+  co_return admitted;
+}
+
+asio::awaitable<Result<void>> Registry::admitBody(Context& context, AdmissionRequest request, json::object& body) {
+  const WebhookAdmission* webhooks = webhooks_.load();
+  if (webhooks == nullptr) co_return Result<void>();
+  if (webhooks->mutates(request)) {
+    WebhookAdmission::Mutation mutation = webhooks->begin();
+    Result<void> admitted = co_await webhooks->mutate(context, request, &body, nullptr, mutation);
+    if (admitted && mutation.changed) admitted = co_await webhooks->mutate(context, request, &body, nullptr, mutation);
+    if (!admitted) co_return admitted;
+  }
+  if (!webhooks->validates(request)) co_return Result<void>();
+  const Admitted what{&body, nullptr};
+  Result<void> admitted = co_await webhooks->validate(context, request, what);
+  co_return admitted;
+}
+
+asio::awaitable<Result<json::object>> Registry::prepareUpdate(Context& context, const api::Kind& kind, const json::object& before,
+                                                              json::object next, std::string subresource) {
   const std::string name(metaText(before, "name"));
   const std::string sentUid(metaText(next, "uid")), sentName(metaText(next, "name")), sentNs(metaText(next, "namespace"));
   if (!sentName.empty() && sentName != name)
-    return Error{Reason::BadRequest, "the name of the object (" + sentName + ") does not match the name on the URL (" + name + ")"};
+    co_return Error{Reason::BadRequest, "the name of the object (" + sentName + ") does not match the name on the URL (" + name + ")"};
   if (!sentNs.empty() && kind.namespaced && sentNs != metaText(before, "namespace"))
-    return Error{Reason::BadRequest, "the namespace of the provided object does not match the namespace sent on the request"};
+    co_return Error{Reason::BadRequest, "the namespace of the provided object does not match the namespace sent on the request"};
   if (!sentUid.empty() && sentUid != metaText(before, "uid"))
-    return conflict(
+    co_return conflict(
         kind, name,
         "Precondition failed: UID in precondition: " + sentUid + ", UID in object meta: " + std::string(metaText(before, "uid")));
 
@@ -316,24 +375,22 @@ Result<json::object> Registry::prepareUpdate(Context& context, const api::Kind& 
   }
   if (isNamespace(kind) && subresource.empty() && before.contains("spec")) next["spec"] = before.at("spec");  // only /finalize changes it
   json::object& meta = makeObjectAt(next, {"metadata"});
-  for (const char* servers : {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
-                              "generation", "generateName", "selfLink", "resourceVersion"})
-    keep(before, meta, servers);
+  for (const char* member : kServersMetadata) keep(before, meta, member);
   meta.erase("managedFields");
 
   api::applyDefaults(kind, next);
   const AdmissionRequest request{context.user, kind, "UPDATE", std::string(metaText(before, "namespace")), name, subresource};
-  if (admission_ != nullptr)
-    if (Result<void> admitted = admission_->mutate(request, next); !admitted) return admitted.error();
+  Result<void> admitted = co_await mutate(context, request, &next, &before);
+  if (!admitted) co_return admitted.error();
   std::vector<Cause> causes = api::validate(kind, next);
   std::vector<Cause> changes = api::validateUpdate(kind, next, before);
   causes.insert(causes.end(), changes.begin(), changes.end());
-  if (!causes.empty()) return api::invalid(kind, name, std::move(causes));
-  if (admission_ != nullptr)
-    if (Result<void> admitted = admission_->validate(request, &next, &before); !admitted) return admitted.error();
+  if (!causes.empty()) co_return api::invalid(kind, name, std::move(causes));
+  admitted = co_await validate(context, request, &next, &before);
+  if (!admitted) co_return admitted.error();
   if (kind.hasGeneration && next.if_contains("spec") != nullptr && (!before.contains("spec") || next.at("spec") != before.at("spec")))
     makeObjectAt(next, {"metadata"})["generation"] = integerAt(before, {"metadata", "generation"}) + 1;
-  return ordered(kind, std::move(next));
+  co_return ordered(kind, std::move(next));
 }
 
 asio::awaitable<Result<DocumentPtr>> Registry::modify(Context& context, const api::Kind& kind, api::ObjectName name, Change change,
@@ -351,7 +408,7 @@ asio::awaitable<Result<DocumentPtr>> Registry::modify(Context& context, const ap
                              {{"metadata.resourceVersion", "Invalid value: " + quoted(wanted) + ": must be a decimal number"}});
     const bool conditional = !wanted.empty() && wanted != "0";
     if (conditional && wanted != held) co_return staleObject(kind, name.name);
-    Result<json::object> next = prepareUpdate(context, kind, current->value, *std::move(changed), subresource);
+    Result<json::object> next = co_await prepareUpdate(context, kind, current->value, *std::move(changed), subresource);
     if (!next) co_return next.error();
     const bool going = !metaText(*next, "deletionTimestamp").empty() && !hasFinalizers(*next) &&
                        integerAt(*next, {"metadata", "deletionGracePeriodSeconds"}) == 0;
@@ -407,8 +464,9 @@ asio::awaitable<Result<Deleted>> Registry::remove(Context& context, const api::K
     const DocumentPtr current = store_.get(key);
     if (!current) co_return notFound(kind, name.name);
     const AdmissionRequest request{context.user, kind, "DELETE", name.ns, name.name};
-    if (admission_ != nullptr)
-      if (Result<void> admitted = admission_->validate(request, nullptr, &current->value); !admitted) co_return admitted.error();
+    Result<void> admitted = co_await mutate(context, request, nullptr, &current->value);
+    if (admitted) admitted = co_await validate(context, request, nullptr, &current->value);
+    if (!admitted) co_return admitted.error();
     if (Result<void> met = preconditions(kind, current->value, name.name, options); !met) co_return met.error();
 
     json::object next = current->value;

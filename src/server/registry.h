@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <boost/asio/awaitable.hpp>
 
 #include "api/client.h"
@@ -7,6 +8,7 @@
 #include "auth/authorizer.h"
 #include "auth/user.h"
 #include "server/admission.h"
+#include "server/context.h"
 #include "store/store.h"
 
 // What Kubernetes calls the generic registry: create, read, update, patch and delete for every kind, over the store, with the rules that
@@ -15,13 +17,7 @@ namespace podpass::server {
 
 namespace asio = boost::asio;
 
-// One request's circumstances.
-struct Context {
-  auth::User user;
-  bool dryRun = false;
-  std::string fieldValidation = "Warn";    // Strict, Warn, Ignore
-  std::vector<std::string> warnings = {};  // become Warning headers
-};
+class WebhookAdmission;
 
 struct ListOptions {
   std::string ns;  // "" = all namespaces, or cluster-scoped
@@ -53,6 +49,8 @@ class Registry final : public auth::ObjectReader {
 
   // Admission reads objects, so it is made after the registry.
   void setAdmission(const Admission* admission) { admission_ = admission; }
+  // Null: no webhooks are called. May be set while requests are served, once.
+  void setWebhooks(const WebhookAdmission* webhooks) { webhooks_.store(webhooks); }
 
   [[nodiscard]] Result<DocumentPtr> read(const api::Kind& kind, const std::string& ns, const std::string& name) const;
   [[nodiscard]] Result<ListPage> list(const api::Kind& kind, const ListOptions& options) const;
@@ -66,6 +64,9 @@ class Registry final : public auth::ObjectReader {
   // Binds a pod to a node (POST …/binding).
   asio::awaitable<Result<void>> bind(Context& context, api::ObjectName pod, std::string node);
 
+  // Lets the webhooks see what is written to a subresource that stores nothing of it (TokenRequest, Binding, PodExecOptions).
+  asio::awaitable<Result<void>> admitBody(Context& context, AdmissionRequest request, json::object& body);
+
   // auth::ObjectReader
   [[nodiscard]] DocumentPtr get(const api::Kind& kind, const std::string& ns, const std::string& name) const override;
   [[nodiscard]] std::vector<DocumentPtr> list(const api::Kind& kind, const std::string& ns) const override;
@@ -78,13 +79,18 @@ class Registry final : public auth::ObjectReader {
   using Change = std::function<Result<json::object>(const json::object& current)>;
   asio::awaitable<Result<DocumentPtr>> modify(Context& context, const api::Kind& kind, api::ObjectName name, Change change,
                                               std::string subresource, bool retry);
-  Result<json::object> prepareUpdate(Context& context, const api::Kind& kind, const json::object& before, json::object next,
-                                     const std::string& subresource) const;
+  asio::awaitable<Result<json::object>> prepareUpdate(Context& context, const api::Kind& kind, const json::object& before,
+                                                      json::object next, std::string subresource);
+  // The mutating and the validating half of admission: plugins, then webhooks. `object` is null for DELETE, `before` for CREATE.
+  asio::awaitable<Result<void>> mutate(Context& context, const AdmissionRequest& request, json::object* object, const json::object* before);
+  asio::awaitable<Result<void>> validate(Context& context, const AdmissionRequest& request, const json::object* object,
+                                         const json::object* before);
   asio::awaitable<Result<Entry>> commit(Mutation mutation);
 
   Store& store_;
   const Clock& clock_;
   const Admission* admission_ = nullptr;
+  std::atomic<const WebhookAdmission*> webhooks_ = nullptr;
 };
 
 // Unknown and duplicate fields as fieldValidation asks: an error (Strict), warnings (Warn) or nothing.

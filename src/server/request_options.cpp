@@ -30,6 +30,8 @@ Result<void> commonOptions(const http::Request& request, const std::string& verb
                      : verb == "update" ? "UpdateOptions"
                      : verb == "patch"  ? "PatchOptions"
                                         : "DeleteOptions";
+  context.optionsKind = kind;
+  context.fieldManager = request.parameter("fieldManager").value_or("");
   for (const std::string& value : request.parameters("dryRun")) {
     if (value == "All")
       context.dryRun = true;
@@ -44,7 +46,7 @@ Result<void> commonOptions(const http::Request& request, const std::string& verb
     return invalidOptions(kind, "fieldValidation",
                           "Unsupported value: " + quoted(validation) + ": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"",
                           "FieldValueNotSupported");
-  if (request.parameter("fieldManager").value_or("").size() > 128)
+  if (context.fieldManager.size() > 128)
     return invalidOptions(kind, "fieldManager", "Too long: may not be more than 128 bytes", "FieldValueTooLong");
   return {};
 }

@@ -17,6 +17,18 @@ json::object createdStatus() {
   return json::object{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"status", "Success"}, {"code", 201}};
 }
 
+// What webhooks see of an exec, attach or port-forward.
+json::object connectOptions(const http::Request& request, const std::string& subresource) {
+  if (subresource == "portforward") return {{"kind", "PodPortForwardOptions"}, {"apiVersion", "v1"}};
+  json::object options{{"kind", subresource == "exec" ? "PodExecOptions" : "PodAttachOptions"}, {"apiVersion", "v1"}};
+  for (const char* flag : {"stdin", "stdout", "stderr", "tty"})
+    if (parseBool(request.parameter(flag).value_or("")).value_or(false)) options[flag] = true;
+  if (const auto container = request.parameter("container")) options["container"] = *container;
+  const std::vector<std::string> command = request.parameters("command");
+  if (!command.empty()) options["command"] = json::array(command.begin(), command.end());
+  return options;
+}
+
 Result<json::object> body(const http::Request& request, const api::Kind& kind, Context& context) {
   Result<api::Decoded> decoded = api::decode(kind, request.headers.find("content-type"), request.body);
   if (!decoded) return decoded.error();
@@ -37,7 +49,7 @@ asio::awaitable<http::Response> Resources::patch(const http::Request& request, c
   if (!parsed) co_return failure(parsed.error());
   api::ObjectName name{info.ns, info.name};
   Result<DocumentPtr> done = co_await registry_.patch(context, *info.kind, std::move(name), *type, *std::move(parsed), info.subresource);
-  if (!done) co_return failure(done.error());
+  if (!done) co_return failure(done.error(), context.wording);
   co_return objectResponse(200, *info.kind, *done, as, clock_.now());
 }
 
@@ -47,7 +59,7 @@ asio::awaitable<http::Response> Resources::remove(const http::Request& request, 
   if (!options) co_return failure(options.error());
   api::ObjectName name{info.ns, info.name};
   Result<Deleted> done = co_await registry_.remove(context, *info.kind, std::move(name), *std::move(options));
-  if (!done) co_return failure(done.error());
+  if (!done) co_return failure(done.error(), context.wording);
   const bool showsObject = !done->gone || (info.kind->group.empty() && info.kind->plural == "pods");
   if (showsObject) co_return objectResponse(200, *info.kind, done->object, as, clock_.now());
   json::object details{{"name", info.name}};
@@ -73,7 +85,7 @@ asio::awaitable<http::Response> Resources::removeCollection(const http::Request&
     api::ObjectName name{std::string(textAt(item->value, {"metadata", "namespace"})),
                          std::string(textAt(item->value, {"metadata", "name"}))};
     Result<Deleted> done = co_await registry_.remove(context, *info.kind, std::move(name), *options);
-    if (!done && done.error().reason != Reason::NotFound) co_return failure(done.error());
+    if (!done && done.error().reason != Reason::NotFound) co_return failure(done.error(), context.wording);
   }
   co_return listResponse(*info.kind, *page, as, clock_.now());
 }
@@ -145,17 +157,25 @@ asio::awaitable<http::Response> Resources::answer(const http::Request& request, 
     api::ObjectName name{info.ns, info.name};
     done = co_await registry_.update(context, kind, std::move(name), *std::move(object), info.subresource);
   }
-  if (!done) co_return failure(done.error());
+  if (!done) co_return failure(done.error(), context.wording);
   co_return objectResponse(info.verb == "create" ? 201 : 200, kind, *done, as, clock_.now());
 }
 
 asio::awaitable<http::Response> Resources::subresource(const http::Request& request, const RequestInfo& info, Context& context,
                                                        const Representation& as) {
   const std::string& sub = info.subresource;
+  const auto admission = [&](const char* operation, const api::Kind* of) {
+    return AdmissionRequest{context.user, *info.kind, operation, info.ns, info.name, sub, of};
+  };
   if (sub == "exec" || sub == "attach" || sub == "portforward" || sub == "log") {
     DocumentPtr pod = registry_.get(*info.kind, info.ns, info.name);
     if (!pod) co_return failure(notFound(*info.kind, info.name));
     if (sub == "log" ? info.verb != "get" : info.verb != "get" && info.verb != "create") co_return failure(methodNotAllowed());
+    if (sub != "log") {
+      json::object options = connectOptions(request, sub);
+      Result<void> admitted = co_await registry_.admitBody(context, admission("CONNECT", nullptr), options);
+      if (!admitted) co_return failure(admitted.error(), context.wording);
+    }
     co_return co_await stream(request, sub, std::move(pod), nodeAccess_.load(), waiters_);
   }
   if (info.verb != "create") co_return failure(methodNotAllowed());
@@ -163,25 +183,29 @@ asio::awaitable<http::Response> Resources::subresource(const http::Request& requ
     const api::Kind& kind = *api::findBodyKind("authentication.k8s.io", "v1", "TokenRequest");
     Result<json::object> asked = body(request, kind, context);
     if (!asked) co_return failure(asked.error());
+    Result<void> admitted = co_await registry_.admitBody(context, admission("CREATE", &kind), *asked);
+    if (!admitted) co_return failure(admitted.error(), context.wording);
     Result<json::object> answer = co_await tokenRequests_.answer(context, info.ns, info.name, *std::move(asked));
-    co_return answer ? valueResponse(201, *answer, as) : failure(answer.error());
+    co_return answer ? valueResponse(201, *answer, as) : failure(answer.error(), context.wording);
   }
   if (sub == "binding") {
     const api::Kind* kind = api::findBodyKind("", "v1", "Binding");
     if (kind == nullptr) co_return failure(noSuchResource());
     Result<json::object> binding = body(request, *kind, context);
     if (!binding) co_return failure(binding.error());
+    Result<void> admitted = co_await registry_.admitBody(context, admission("CREATE", kind), *binding);
+    if (!admitted) co_return failure(admitted.error(), context.wording);
     api::ObjectName pod{info.ns, info.name};
     std::string node(textAt(*binding, {"target", "name"}));
     Result<void> done = co_await registry_.bind(context, std::move(pod), std::move(node));
-    if (!done) co_return failure(done.error());
+    if (!done) co_return failure(done.error(), context.wording);
     co_return valueResponse(201, createdStatus(), as);
   }
   if (sub == "eviction") {
     Result<api::DeleteOptions> options = api::DeleteOptions{};
     api::ObjectName pod{info.ns, info.name};
     Result<Deleted> done = co_await registry_.remove(context, *info.kind, std::move(pod), *options);
-    if (!done) co_return failure(done.error());
+    if (!done) co_return failure(done.error(), context.wording);
     co_return valueResponse(201, createdStatus(), as);
   }
   co_return failure(noSuchResource());

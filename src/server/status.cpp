@@ -40,14 +40,20 @@ Subject about(const api::Kind& kind, std::string_view name) {
 
 }  // namespace
 
-int httpCode(Reason reason) { return rowOf(reason).code; }
+Reason reasonOf(int httpCode) {
+  for (const Row& row : kRows)
+    if (row.code == httpCode) return row.reason;
+  return Reason::Internal;
+}
 
-json::object statusOf(const Error& error) {
+json::object statusOf(const Error& error, const std::optional<Wording>& wording) {
   const Row& row = rowOf(error.reason);
   json::object status{{"kind", "Status"}, {"apiVersion", "v1"}, {"metadata", json::object()}, {"status", "Failure"}};
   // 401 tells nothing but the code: which check failed is for the log
-  status["message"] = error.reason == Reason::Unauthorized ? "Unauthorized" : error.sentence;
-  status["reason"] = row.name;
+  status["message"] = error.reason == Reason::Unauthorized && !wording ? "Unauthorized" : error.sentence;
+  const int code = wording ? wording->code : row.code;
+  const std::string_view reason = wording ? std::string_view(wording->reason) : row.name;
+  if (!reason.empty()) status["reason"] = reason;
   json::object details;
   const auto add = [&](const char* name, const std::string& value) {
     if (!value.empty()) details[name] = value;
@@ -58,14 +64,16 @@ json::object statusOf(const Error& error) {
   add("uid", error.about.uid);
   json::array causes;
   for (const Cause& cause : error.causes) {
-    json::object entry{{"reason", cause.reason}, {"message", cause.message}};
+    json::object entry;
+    if (!cause.reason.empty()) entry["reason"] = cause.reason;
+    entry["message"] = cause.message;
     if (!cause.field.empty()) entry["field"] = cause.field;
     causes.push_back(std::move(entry));
   }
   if (!causes.empty()) details["causes"] = std::move(causes);
   if (error.retryAfterSeconds > 0) details["retryAfterSeconds"] = error.retryAfterSeconds;
   if (!details.empty()) status["details"] = std::move(details);
-  status["code"] = row.code;
+  status["code"] = code;
   return status;
 }
 
@@ -86,8 +94,9 @@ http::Response textResponse(int code, std::string text) {
   return response;
 }
 
-http::Response failure(const Error& error) {
-  http::Response response = jsonResponse(httpCode(error.reason), json::serialize(statusOf(error)) + "\n");
+http::Response failure(const Error& error, const std::optional<Wording>& wording) {
+  http::Response response =
+      jsonResponse(wording ? wording->code : rowOf(error.reason).code, json::serialize(statusOf(error, wording)) + "\n");
   if (error.retryAfterSeconds > 0) response.headers.add("Retry-After", std::to_string(error.retryAfterSeconds));
   return response;
 }
@@ -122,5 +131,11 @@ Error forbidden(const api::Kind& kind, std::string_view name, std::string_view w
 
 Error noSuchResource() { return Error{Reason::NotFound, "the server could not find the requested resource"}; }
 Error methodNotAllowed() { return Error{Reason::MethodNotAllowed, "the server does not allow this method on the requested resource"}; }
+
+Error internalError(std::string why) {
+  Error error{Reason::Internal, "Internal error occurred: " + why};
+  error.causes.push_back({"", std::move(why), ""});
+  return error;
+}
 
 }  // namespace podpass::server

@@ -3,13 +3,15 @@
 #include "api/kind.h"
 #include "base/result.h"
 #include "http/http.h"
+#include "server/context.h"
 
 // The one place where a Reason becomes an HTTP code and a Kubernetes Status (metav1.Status; spec api.md §4.3, §4.4).
 namespace podpass::server {
 
-int httpCode(Reason reason);
-json::object statusOf(const Error& error);
-http::Response failure(const Error& error);
+json::object statusOf(const Error& error, const std::optional<Wording>& wording = {});
+http::Response failure(const Error& error, const std::optional<Wording>& wording = {});
+// The reason that stands for an HTTP code; Internal when none does.
+Reason reasonOf(int httpCode);
 http::Response jsonResponse(int code, std::string text);
 http::Response textResponse(int code, std::string text);  // text/plain, as the paths beside the API answer
 
@@ -21,5 +23,7 @@ Error staleObject(const api::Kind& kind, std::string_view name);  // "the object
 Error forbidden(const api::Kind& kind, std::string_view name, std::string_view why);
 Error noSuchResource();  // 404 under a served group
 Error methodNotAllowed();
+// 500 `Internal error occurred: WHY`, with the cause.
+Error internalError(std::string why);
 
 }  // namespace podpass::server

@@ -3,13 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <string>
 
 #include "http/message.h"
 #include "jose/test_keys.h"
 #include "server/api_server.h"
+#include "server/webhook_admission.h"
 #include "store/store.h"
 
 namespace podpass::server::test {
@@ -37,6 +38,7 @@ class TestServer {
   explicit TestServer(ApiServerOptions options = {.serverAddress = "127.0.0.1:6443", .jwksUri = "https://issuer.example/openid/v1/jwks"})
       : api_(std::move(options), registry, admission, authenticator, authorizer, issuer, verifier, ring, clock) {
     registry.setAdmission(&admission);
+    registry.setWebhooks(&webhooks);
     EXPECT_EQ(ask("POST", "/api/v1/namespaces", R"({"metadata":{"name":"default"}})").status, 201);
     EXPECT_EQ(ask("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})").status, 201);
   }
@@ -65,10 +67,12 @@ class TestServer {
   template <class T>
   T run(asio::awaitable<T> work) {
     asio::io_context loop;
+    auto working = asio::make_work_guard(loop);  // part of the work is done by other threads
     std::optional<T> result;
     asio::co_spawn(loop, std::move(work), [&](std::exception_ptr failed, T value) {
       EXPECT_FALSE(failed);
       result = std::move(value);
+      working.reset();
     });
     loop.run();
     return *std::move(result);
@@ -87,6 +91,8 @@ class TestServer {
   std::unique_ptr<Store> store = makeMemoryStore();
   Registry registry{*store, clock};
   Admission admission{registry};
+  http::Client client;
+  WebhookAdmission webhooks{*store, registry, client};
   Snapshot<token::KeyRing> ring{testRing()};
   token::Issuer issuer{kIssuer, ring};
   token::Verifier verifier{{kIssuer},

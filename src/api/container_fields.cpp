@@ -42,14 +42,14 @@ Fields environmentVariable() {
   return {required(checked(environmentNameProblem, text("name", 1, "Name of the environment variable."))),
           text("value", 2, "$(VAR_NAME) is expanded using the variables defined before."),
           object("valueFrom", 3,
-                 {object("fieldRef", 1, {byDefault(R"("v1")", text("apiVersion", 1)), required(text("fieldPath", 2))},
-                         "Selects a field of the pod."),
-                  object("resourceFieldRef", 2, {text("containerName", 1), required(text("resource", 2)), quantity("divisor", 3)},
-                         "Selects a resource of the container."),
-                  object("configMapKeyRef", 3, keySelector(), "Selects a key of a ConfigMap."),
-                  object("secretKeyRef", 4, keySelector(), "Selects a key of a secret in the pod's namespace."),
-                  object("fileKeyRef", 5, {text("volumeName", 1), text("path", 2), text("key", 3), boolean("optional", 4)},
-                         "Selects a key of an env file in a volume.")},
+                 {atomic(object("fieldRef", 1, {byDefault(R"("v1")", text("apiVersion", 1)), required(text("fieldPath", 2))},
+                                "Selects a field of the pod.")),
+                  atomic(object("resourceFieldRef", 2, {text("containerName", 1), required(text("resource", 2)), quantity("divisor", 3)},
+                                "Selects a resource of the container.")),
+                  atomic(object("configMapKeyRef", 3, keySelector(), "Selects a key of a ConfigMap.")),
+                  atomic(object("secretKeyRef", 4, keySelector(), "Selects a key of a secret in the pod's namespace.")),
+                  atomic(object("fileKeyRef", 5, {text("volumeName", 1), text("path", 2), text("key", 3), boolean("optional", 4)},
+                                "Selects a key of an env file in a volume."))},
                  "Source for the variable's value. Cannot be used if value is not empty.")};
 }
 
@@ -90,17 +90,18 @@ Fields securityContext() {
 }
 
 Fields whatRuns() {
-  return {required(checked(labelProblem, text("name", 1, "Name of the container, unique in the pod."))),
-          required(text("image", 2, "Container image name.")),
-          texts("command", 3, "Entrypoint array; no shell. The image's ENTRYPOINT is used if this is not provided."),
-          texts("args", 4, "Arguments to the entrypoint. The image's CMD is used if this is not provided."),
-          text("workingDir", 5, "Container's working directory."),
-          mergedBy("containerPort", list("ports", 6, port(), "Ports to expose from the container.")),
-          list("envFrom", 19,
-               {checked(environmentNameProblem, text("prefix", 1, "Prepended to each key.")), object("configMapRef", 2, sourceReference()),
-                object("secretRef", 3, sourceReference())},
-               "Sources to populate environment variables in the container."),
-          mergedBy("name", list("env", 7, environmentVariable(), "Environment variables to set in the container."))};
+  return {
+      required(checked(labelProblem, text("name", 1, "Name of the container, unique in the pod."))),
+      required(text("image", 2, "Container image name.")),
+      texts("command", 3, "Entrypoint array; no shell. The image's ENTRYPOINT is used if this is not provided."),
+      texts("args", 4, "Arguments to the entrypoint. The image's CMD is used if this is not provided."),
+      text("workingDir", 5, "Container's working directory."),
+      keyedBy({"containerPort", "protocol"}, mergedBy("containerPort", list("ports", 6, port(), "Ports to expose from the container."))),
+      list("envFrom", 19,
+           {checked(environmentNameProblem, text("prefix", 1, "Prepended to each key.")), object("configMapRef", 2, sourceReference()),
+            object("secretRef", 3, sourceReference())},
+           "Sources to populate environment variables in the container."),
+      mergedBy("name", list("env", 7, environmentVariable(), "Environment variables to set in the container."))};
 }
 
 Fields whatItHas() {

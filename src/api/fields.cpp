@@ -89,6 +89,11 @@ Field mergedBy(std::string_view key, Field field) {
   return field;
 }
 
+Field keyedBy(std::vector<std::string_view> keys, Field field) {
+  field.mapKeys = std::move(keys);
+  return field;
+}
+
 Field asSet(Field field) {
   field.setMerge = true;
   return field;

@@ -33,6 +33,7 @@ Field oneOf(std::vector<std::string_view> values, Field field);
 Field between(std::int64_t low, std::int64_t high, Field field);
 Field atLeast(std::int64_t low, Field field);
 Field mergedBy(std::string_view key, Field field);
+Field keyedBy(std::vector<std::string_view> keys, Field field);  // for server-side apply, beside the one of strategic merge
 Field asSet(Field field);
 Field atomic(Field field);
 Field checked(std::string_view (*problem)(std::string_view), Field field);

@@ -36,6 +36,11 @@ const json::value* valueAt(const json::object& object, const std::vector<std::st
 
 }  // namespace
 
+std::vector<std::string_view> Field::listKeys() const {
+  if (atomic || !mapKeys.empty()) return atomic ? std::vector<std::string_view>{} : mapKeys;
+  return mergeKey.empty() ? std::vector<std::string_view>{} : std::vector{mergeKey};
+}
+
 bool Kind::allows(std::string_view verb) const {
   if (!verbs.empty()) return std::find(verbs.begin(), verbs.end(), verb) != verbs.end();
   if (isVirtual) return verb == "create";

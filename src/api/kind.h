@@ -45,16 +45,20 @@ struct Field {
   bool required = false;                     // "Required value" when missing or empty
   std::vector<std::string_view> oneOf = {};  // the supported values, in the order messages list them
   std::optional<Range> range = {};
-  std::string_view mergeKey = {};  // strategic merge: lists merged by this member ("" = replaced)
-  bool setMerge = false;           // strategic merge of a list of scalars (finalizers)
-  bool retainKeys = false;         // volumes
-  bool orText = false;             // Any: a string is as good as an object, and OpenAPI gives it no type
-  bool atomic = false;             // maps/objects replaced as a whole (server-side apply; documented in OpenAPI)
+  std::string_view mergeKey = {};              // strategic merge: lists merged by this member ("" = replaced)
+  std::vector<std::string_view> mapKeys = {};  // server-side apply tells elements apart by these; empty: by mergeKey
+  bool setMerge = false;                       // strategic merge of a list of scalars (finalizers)
+  bool retainKeys = false;                     // volumes
+  bool orText = false;                         // Any: a string is as good as an object, and OpenAPI gives it no type
+  bool atomic = false;                         // replaced as a whole by server-side apply, whatever a strategic merge does
   // What is wrong with the text, "" when it is good (the message after `Invalid value: "x": `). Integers come as decimal text, of
   // maps the keys, of lists each element.
   std::string_view (*problem)(std::string_view) = nullptr;
   std::uint32_t within = 0;   // protobuf: number of the embedded message that holds it (VolumeSource in Volume); 0: none
   bool zeroIsAbsent = false;  // 0 and false mean the same as missing (a value, no pointer, in Kubernetes' Go); "", [] always do
+
+  // The members that tell the elements of a list apart; none: it is a set or a whole.
+  [[nodiscard]] std::vector<std::string_view> listKeys() const;
 };
 
 struct Column {
@@ -85,6 +89,7 @@ struct Kind {
   bool namespaced = false;
   bool hasStatus = false;      // status is a subresource: written only through /status
   bool hasGeneration = false;  // metadata.generation counts changes of spec
+  bool manyOrBusy = false;     // pods, events, leases, nodes: who set which field is recorded from the first server-side apply on
   bool isVirtual = false;      // create only, nothing stored (TokenReview, …)
   bool anyVersion = false;     // a body that clients send under several group versions (DeleteOptions, Eviction)
   std::string_view doc = {};

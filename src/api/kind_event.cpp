@@ -64,7 +64,7 @@ void validateEvent(const json::object& event, Causes& causes) {
 }
 
 Fields eventFields() {
-  return {object("involvedObject", 2, objectReference(), "The object that this event is about."),
+  return {atomic(object("involvedObject", 2, objectReference(), "The object that this event is about.")),
           text("reason", 3, "A short, machine understandable reason for the transition into the object's current status."),
           text("message", 4, "A description of the status of this operation for people."),
           object("source", 5, {text("component", 1), text("host", 2)}, "The component reporting this event."),
@@ -75,7 +75,7 @@ Fields eventFields() {
           microTime("eventTime", 10, "When this event was first observed."),
           object("series", 11, {count("count", 1), microTime("lastObservedTime", 2)}, "The series that this event represents, if any."),
           text("action", 12, "What action was taken or failed regarding the object."),
-          object("related", 13, objectReference(), "Optional secondary object for more complex actions."),
+          atomic(object("related", 13, objectReference(), "Optional secondary object for more complex actions.")),
           text("reportingComponent", 14, "Name of the controller that emitted this event."),
           text("reportingInstance", 15, "ID of the controller instance.")};
 }
@@ -90,6 +90,7 @@ const Kind& eventKind() {
                          .singular = "event",
                          .shortNames = {"ev"},
                          .namespaced = true,
+                         .manyOrBusy = true,
                          .doc = "Event is a report of an event somewhere in the cluster.",
                          .definition = "io.k8s.api.core.v1.Event",
                          .fields = eventFields(),

@@ -12,6 +12,7 @@ const Kind& leaseKind() {
       .plural = "leases",
       .singular = "lease",
       .namespaced = true,
+      .manyOrBusy = true,
       .doc = "Lease defines a lease concept.",
       .definition = "io.k8s.api.coordination.v1.Lease",
       .fields = {object(

@@ -126,6 +126,7 @@ const Kind& nodeKind() {
                          .singular = "node",
                          .shortNames = {"no"},
                          .hasStatus = true,
+                         .manyOrBusy = true,
                          .doc = "Node is a worker node.",
                          .definition = "io.k8s.api.core.v1.Node",
                          .fields = {object("spec", 2, nodeSpec(), "The behavior of a node."),

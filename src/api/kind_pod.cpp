@@ -182,6 +182,7 @@ const Kind& podKind() {
       .categories = {"all"},
       .namespaced = true,
       .hasStatus = true,
+      .manyOrBusy = true,
       .doc = "Pod is a collection of containers that can run on a host.",
       .definition = "io.k8s.api.core.v1.Pod",
       .fields = {object("spec", 2, podSpec(), "The desired behavior of the pod."),

@@ -150,7 +150,7 @@ std::vector<Column> bindingColumns() {
 
 Fields bindingFields(std::vector<std::string_view> roles) {
   return {list("subjects", 2, subject(), "The objects the role applies to."),
-          required(object("roleRef", 3, roleReference(std::move(roles)), "The role that is granted. Immutable."))};
+          required(atomic(object("roleRef", 3, roleReference(std::move(roles)), "The role that is granted. Immutable.")))};
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ Fields commonFields() {
           required(object("clientConfig", 2, clientConfig(), "How to communicate with the webhook.")),
           list("rules", 3, rules(), "What operations on what resources the webhook cares about."),
           byDefault(R"("Fail")", oneOf({"Fail", "Ignore"}, text("failurePolicy", 4, "How errors of the webhook are handled."))),
-          byDefault("{}", object("namespaceSelector", 5, labelSelector(), "Runs the webhook for objects whose namespace matches.")),
+          byDefault("{}", atomic(object("namespaceSelector", 5, labelSelector(), "Runs the webhook for objects whose namespace matches."))),
           required(oneOf({"None", "NoneOnDryRun"}, text("sideEffects", 6, "Whether this webhook has side effects."))),
           byDefault("10", between(1, 30, integer("timeoutSeconds", 7, "The timeout of a call."))),
           required(texts("admissionReviewVersions", 8, "The AdmissionReview versions that the webhook expects, in order of preference.")),
@@ -42,7 +42,7 @@ Field matchConditions(std::uint32_t number) {
 }
 
 Field objectSelector(std::uint32_t number) {
-  return byDefault("{}", object("objectSelector", number, labelSelector(), "Runs the webhook for objects with matching labels."));
+  return byDefault("{}", atomic(object("objectSelector", number, labelSelector(), "Runs the webhook for objects with matching labels.")));
 }
 
 void validateRule(const json::object& rule, const std::string& path, Causes& causes) {

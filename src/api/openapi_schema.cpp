@@ -178,11 +178,9 @@ json::object Schemas::list(const Field& field) const {
   schema["items"] = field.of.empty() ? scalar(field.element, {}) : structure(field.of, {});
   if (!field.mergeKey.empty()) {
     json::array keys;
-    keys.push_back(json::value(field.mergeKey));
-    // A port number is unique per protocol only.
-    if (field.mergeKey == "containerPort" && findField(field.of, "protocol") != nullptr) keys.push_back("protocol");
-    schema["x-kubernetes-list-type"] = "map";
-    schema["x-kubernetes-list-map-keys"] = std::move(keys);
+    for (const std::string_view key : field.listKeys()) keys.push_back(json::value(key));
+    schema["x-kubernetes-list-type"] = keys.empty() ? "atomic" : "map";
+    if (!keys.empty()) schema["x-kubernetes-list-map-keys"] = std::move(keys);
     schema["x-kubernetes-patch-merge-key"] = field.mergeKey;
     schema["x-kubernetes-patch-strategy"] = field.retainKeys ? "merge,retainKeys" : "merge";
   } else if (field.setMerge) {

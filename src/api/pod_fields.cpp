@@ -13,8 +13,8 @@ Fields nodeSelectorTerm() {
 }
 
 Fields podAffinityTerm() {
-  return {object("labelSelector", 1, labelSelector()),     texts("namespaces", 2),     required(text("topologyKey", 3)),
-          object("namespaceSelector", 4, labelSelector()), texts("matchLabelKeys", 5), texts("mismatchLabelKeys", 6)};
+  return {atomic(object("labelSelector", 1, labelSelector())),     texts("namespaces", 2),     required(text("topologyKey", 3)),
+          atomic(object("namespaceSelector", 4, labelSelector())), texts("matchLabelKeys", 5), texts("mismatchLabelKeys", 6)};
 }
 
 Fields podAffinity() {
@@ -29,7 +29,7 @@ Field affinity() {
       {object("nodeAffinity", 1,
               {object("requiredDuringSchedulingIgnoredDuringExecution", 1, {required(list("nodeSelectorTerms", 1, nodeSelectorTerm()))}),
                list("preferredDuringSchedulingIgnoredDuringExecution", 2,
-                    {required(between(1, 100, count("weight", 1))), required(object("preference", 2, nodeSelectorTerm()))})}),
+                    {required(between(1, 100, count("weight", 1))), required(atomic(object("preference", 2, nodeSelectorTerm())))})}),
        object("podAffinity", 2, podAffinity()), object("podAntiAffinity", 3, podAffinity())},
       "The pod's scheduling constraints.");
 }
@@ -72,12 +72,13 @@ Field toleration() {
 }
 
 Field topologySpread() {
-  return mergedBy("topologyKey", list("topologySpreadConstraints", 33,
-                                      {required(atLeast(1, count("maxSkew", 1))), required(text("topologyKey", 2)),
-                                       required(oneOf({"DoNotSchedule", "ScheduleAnyway"}, text("whenUnsatisfiable", 3))),
-                                       object("labelSelector", 4, labelSelector()), integer("minDomains", 5), text("nodeAffinityPolicy", 6),
-                                       text("nodeTaintsPolicy", 7), texts("matchLabelKeys", 8)},
-                                      "How a group of pods ought to spread across topology domains."));
+  return keyedBy({"topologyKey", "whenUnsatisfiable"},
+                 mergedBy("topologyKey", list("topologySpreadConstraints", 33,
+                                              {required(atLeast(1, count("maxSkew", 1))), required(text("topologyKey", 2)),
+                                               required(oneOf({"DoNotSchedule", "ScheduleAnyway"}, text("whenUnsatisfiable", 3))),
+                                               atomic(object("labelSelector", 4, labelSelector())), integer("minDomains", 5),
+                                               text("nodeAffinityPolicy", 6), text("nodeTaintsPolicy", 7), texts("matchLabelKeys", 8)},
+                                              "How a group of pods ought to spread across topology domains.")));
 }
 
 Fields ephemeralContainer() {
@@ -190,7 +191,7 @@ const Fields& podStatus() {
       text("reason", 4, "A CamelCase word for why the pod is in this state, such as Evicted."),
       text("nominatedNodeName", 11),
       text("hostIP", 5, "IP address of the host."),
-      mergedBy("ip", list("hostIPs", 16, {text("ip", 1)})),
+      atomic(mergedBy("ip", list("hostIPs", 16, {text("ip", 1)}))),
       text("podIP", 6, "IP address of the pod."),
       mergedBy("ip", list("podIPs", 12, {text("ip", 1)})),
       time("startTime", 7, "When the node acknowledged the pod."),

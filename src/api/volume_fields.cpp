@@ -19,15 +19,15 @@ Field items(std::uint32_t number) {
 }
 
 Field downwardItems() {
-  return list(
-      "items", 1,
-      {required(checked(relativePathProblem, text("path", 1, "The relative path name of the file to be created."))),
-       object("fieldRef", 2, {byDefault(R"("v1")", text("apiVersion", 1)), required(text("fieldPath", 2, "Path of the field to select."))},
-              "Selects a field of the pod: annotations, labels, name, uid or namespace."),
-       object("resourceFieldRef", 3, {text("containerName", 1), required(text("resource", 2)), quantity("divisor", 3)},
-              "Selects a resource of the container."),
-       mode(4)},
-      "Files with pieces of the pod's description.");
+  return list("items", 1,
+              {required(checked(relativePathProblem, text("path", 1, "The relative path name of the file to be created."))),
+               atomic(object("fieldRef", 2,
+                             {byDefault(R"("v1")", text("apiVersion", 1)), required(text("fieldPath", 2, "Path of the field to select."))},
+                             "Selects a field of the pod: annotations, labels, name, uid or namespace.")),
+               atomic(object("resourceFieldRef", 3, {text("containerName", 1), required(text("resource", 2)), quantity("divisor", 3)},
+                             "Selects a resource of the container.")),
+               mode(4)},
+              "Files with pieces of the pod's description.");
 }
 
 // {name, …} of a ConfigMap or Secret: protobuf keeps the name in an embedded LocalObjectReference.
@@ -44,7 +44,7 @@ Fields tokenProjection() {
 Fields trustBundleProjection() {
   return {text("name", 1, "Select a single ClusterTrustBundle by name."),
           text("signerName", 2, "Select all ClusterTrustBundles of this signer."),
-          object("labelSelector", 3, labelSelector(), "Select among those of the signer."),
+          atomic(object("labelSelector", 3, labelSelector(), "Select among those of the signer.")),
           boolean("optional", 5, "Whether the volume waits for the bundle."),
           required(checked(relativePathProblem, text("path", 4, "Relative path from the volume root to write the bundle.")))};
 }
@@ -83,16 +83,16 @@ Fields diskSource(std::string_view idName) {
   return {required(text(idName, 1)), text("fsType", 2), count("partition", 3), flag("readOnly", 4)};
 }
 
-Field secretReference(std::uint32_t number) { return object("secretRef", number, localObjectReference()); }
+Field secretReference(std::uint32_t number) { return atomic(object("secretRef", number, localObjectReference())); }
 
 Fields claimSpec() {
   return {texts("accessModes", 1),
           object("resources", 2, {map("limits", 1, Type::Quantity), map("requests", 2, Type::Quantity)}),
           text("volumeName", 3),
-          object("selector", 4, labelSelector()),
+          atomic(object("selector", 4, labelSelector())),
           text("storageClassName", 5),
           text("volumeMode", 6),
-          object("dataSource", 7, {text("apiGroup", 1), text("kind", 2), text("name", 3)}),
+          atomic(object("dataSource", 7, {text("apiGroup", 1), text("kind", 2), text("name", 3)})),
           object("dataSourceRef", 8, {text("apiGroup", 1), text("kind", 2), text("name", 3), text("namespace", 4)}),
           text("volumeAttributesClassName", 9)};
 }
@@ -156,7 +156,7 @@ Fields otherSources() {
                 {text("volumeName", 1), text("volumeNamespace", 2), text("fsType", 3), flag("readOnly", 4), secretReference(5)}),
       oldSource("csi", 28,
                 {required(text("driver", 1)), boolean("readOnly", 2), text("fsType", 3), map("volumeAttributes", 4),
-                 object("nodePublishSecretRef", 5, localObjectReference())}),
+                 atomic(object("nodePublishSecretRef", 5, localObjectReference()))}),
       oldSource("ephemeral", 29,
                 {object("volumeClaimTemplate", 1, {object("metadata", 1, metadataFields()), object("spec", 2, claimSpec())})}),
       oldSource("image", 30, {text("reference", 1), text("pullPolicy", 2)})};

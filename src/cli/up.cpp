@@ -20,6 +20,7 @@
 #include "crypto/certificate.h"
 #include "http/http.h"
 #include "node/agent.h"
+#include "node/containerd.h"
 #include "server/api_server.h"
 #include "server/local_client.h"
 #include "server/webhook_admission.h"
@@ -90,6 +91,34 @@ Result<void> bootstrap(api::Client& client, const UpOptions& options) {
   return {};
 }
 
+// Where pods reach the API server: an address on loopback would be their own, so the gateway of their bridge serves it, too.
+struct PodSide {
+  std::string host;
+  unsigned short port = 0;
+  std::unique_ptr<http::Server> listener = nullptr;  // null: the main one listens there, or there is no bridge of ours
+};
+
+PodSide serveForPods(const UpOptions& options, const node::ContainerdPlaces& places, http::ServerOptions serving,
+                     const http::Handler& handler) {
+  const unsigned short port = serving.port;
+  if (Result<void> made = node::makeBridge(places); !made) {
+    log::warn("pods cannot reach the API server", {{"err", log::chain(made.error())}});
+    return {serving.bind, port};
+  }
+  if (options.bind == "0.0.0.0") return {places.gateway, port};
+  serving.bind = places.gateway;
+  serving.threads = 1;
+  Result<void> started;
+  for (const unsigned short wanted : {port, static_cast<unsigned short>(0)}) {  // the same port when nobody has it on all addresses
+    serving.port = wanted;
+    std::unique_ptr<http::Server> listener = http::makeServer(serving, handler);
+    started = listener->start();
+    if (started) return {places.gateway, listener->port(), std::move(listener)};
+  }
+  log::warn("pods cannot reach the API server", {{"err", log::chain(started.error())}});
+  return {options.bind, port};
+}
+
 std::string readyText(const fs::path& directory, const std::string& url) {
   const std::string config = (directory / "admin.kubeconfig").string();
   return "podpass is ready at " + url + "\n  kubeconfig: " + config + "\n  try:        kubectl --kubeconfig " + config +
@@ -122,6 +151,9 @@ Result<void> up(const UpOptions& options) {
   serving.addresses = {"127.0.0.1", "::1"};
   if (options.bind != "127.0.0.1" && options.bind != "::1" && options.bind != "0.0.0.0" && options.bind != "::")
     serving.addresses.push_back(options.bind);
+  const bool withNode = options.node == "auto" && ::geteuid() == 0, ownContainerd = withNode && options.containerd.empty();
+  const node::ContainerdPlaces places(directory / "node");
+  if (ownContainerd) serving.addresses.push_back(places.gateway);
   Result<crypto::IssuedCertificate> certificate = authority->issue(serving, clock.now());
   if (!certificate) return certificate.error();
   if (Result<void> written = writeFileAtomically(directory / "server.key", certificate->keyPem.reveal(), 0600); !written) return written;
@@ -133,12 +165,12 @@ Result<void> up(const UpOptions& options) {
   http::Handler handler = [api](std::shared_ptr<const http::Request> request) -> http::asio::awaitable<http::Response> {
     return api.get()->handle(std::move(request));
   };
-  const std::unique_ptr<http::Server> listener = http::makeServer(
-      {.bind = options.bind,
-       .port = options.port,
-       .tls = http::TlsFiles{(directory / "server.crt").string(), (directory / "server.key").string(), (directory / "ca.crt").string()},
-       .limits = {}},
-      handler);
+  http::ServerOptions listening{
+      .bind = options.bind,
+      .port = options.port,
+      .tls = http::TlsFiles{(directory / "server.crt").string(), (directory / "server.key").string(), (directory / "ca.crt").string()},
+      .limits = {}};
+  const std::unique_ptr<http::Server> listener = http::makeServer(listening, handler);
   if (Result<void> started = listener->start(); !started) return started;
   const std::string host = options.bind == "0.0.0.0" || options.bind == "::" ? "127.0.0.1" : options.bind;
   const std::string address = (host.find(':') != std::string::npos ? "[" + host + "]" : host) + ":" + std::to_string(listener->port());
@@ -188,11 +220,14 @@ Result<void> up(const UpOptions& options) {
   server::LocalClient nodeClient({.name = "system:node:" + options.nodeName, .groups = {"system:nodes", "system:authenticated"}}, registry,
                                  apiServer, authorizer);
   std::unique_ptr<node::Agent> agent;
-  if (options.node == "auto" && ::geteuid() != 0) {
+  PodSide podSide{host, listener->port()};
+  if (options.node == "auto" && !withNode) {
     std::fprintf(stderr, "podpass: running containers needs root, so no node is registered; everything else works (--node off says so)\n");
-  } else if (options.node == "auto") {
-    agent = node::makeAgent({options.nodeName, directory / "node", options.containerd, host, std::to_string(listener->port())}, nodeClient,
-                            clock);
+  } else if (withNode) {
+    listening.port = listener->port();
+    if (ownContainerd) podSide = serveForPods(options, places, listening, handler);
+    agent = node::makeAgent({options.nodeName, directory / "node", options.containerd, podSide.host, std::to_string(podSide.port)},
+                            nodeClient, clock);
     if (Result<void> started = agent->start(); !started) {
       log::warn("node agent not started", {{"err", log::chain(started.error())}});
       agent = nullptr;
@@ -209,6 +244,7 @@ Result<void> up(const UpOptions& options) {
   if (agent) agent->stop();
   controllers.stop();
   listener->stop(2s);
+  if (podSide.listener) podSide.listener->stop(2s);
   apiServer.setNodeAccess(nullptr);
   return {};
 }

@@ -32,12 +32,14 @@ class NodeAgent final : public Agent {
         runtime_(socket(), owner()),
         volumes_(client, clock, options_.directory / "kubelet"),
         events_(client, clock, options_.nodeName),
+        watches_(client, clock, [this](const std::string& uid) { refresh(uid); }),
         node_{.options = options_,
               .client = client,
               .clock = clock,
               .runtime = runtime_,
               .volumes = volumes_,
               .events = events_,
+              .watches = watches_,
               .nodeIp = machineAddress(),
               .kubeletRoot = fs::absolute(options_.directory) / "kubelet",
               .logRoot = fs::absolute(options_.directory) / "logs" / "pods"},
@@ -255,6 +257,12 @@ class NodeAgent final : public Agent {
     for (auto& [uid, worker] : workers_) worker->wake();
   }
 
+  void refresh(const std::string& uid) {
+    std::lock_guard lock(workersMutex_);
+    const auto found = workers_.find(uid);
+    if (found != workers_.end()) found->second->refresh();
+  }
+
   // Lists, then follows; whatever goes wrong ends in listing again.
   void followPods() {
     const api::Kind* kind = api::findKind("", "v1", "pods");
@@ -388,6 +396,7 @@ class NodeAgent final : public Agent {
   Runtime runtime_;
   Volumes volumes_;
   Events events_;
+  ObjectWatches watches_;
   NodeContext node_;
   NodeObject object_;
   SteadyTime answered_{};  // when the runtime did last

@@ -20,6 +20,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::chrono::milliseconds kSteady = 60s, kLongestRetry = 10s;
+constexpr std::chrono::milliseconds kTogether = 200ms;  // changes of objects within it are one refresh
 constexpr std::size_t kTerminationMessage = 4096;
 constexpr std::chrono::seconds kOrphanGrace{1}, kShortestGrace{2};
 
@@ -99,6 +100,14 @@ void PodWorker::wake() {
   changed_.notify_all();
 }
 
+void PodWorker::refresh() {
+  {
+    std::lock_guard lock(mutex_);
+    refreshAt_ = std::min(refreshAt_, std::chrono::steady_clock::now() + kTogether);
+  }
+  changed_.notify_all();
+}
+
 void PodWorker::askToStop() {
   {
     std::lock_guard lock(mutex_);
@@ -127,6 +136,7 @@ void PodWorker::run() {
       std::lock_guard lock(mutex_);
       if (stopping_ || finished_) return;
       woken_ = false;
+      refreshAt_ = SteadyTime::max();
       pod = pod_;
       gone = gone_;
     }
@@ -138,7 +148,9 @@ void PodWorker::run() {
     }
     std::unique_lock lock(mutex_);
     if (finished_) return;
-    changed_.wait_for(lock, next, [this] { return woken_ || stopping_; });
+    const SteadyTime end = std::chrono::steady_clock::now() + next;
+    while (!woken_ && !stopping_ && std::chrono::steady_clock::now() < std::min(end, refreshAt_))
+      changed_.wait_until(lock, std::min(end, refreshAt_));
   }
 }
 
@@ -231,6 +243,7 @@ std::chrono::milliseconds PodWorker::sync(const json::object& pod) {
   const std::string phase(textAt(pod, {"status", "phase"}));
   if (isTerminal(phase) || overdue) {
     if (!kill(pod, std::chrono::seconds(integerAt(pod, {"spec", "terminationGracePeriodSeconds"}, 30)))) return failed(nullptr);
+    node_.watches.forget(uid_);
     static_cast<void>(node_.volumes.remove(uid_));
     if (isTerminal(phase)) return kSteady;
     if (Result<Observed> after = observe()) {
@@ -248,6 +261,7 @@ std::chrono::milliseconds PodWorker::sync(const json::object& pod) {
 
   for (const char* directory : {"volumes", "plugins", "containers"})
     if (Result<void> made = makeDirectories(podDirectory() / directory, 0750); !made) return failed(&made.error());
+  node_.watches.follow(uid_, Volumes::objects(pod));
   if (Result<void> mounted = node_.volumes.sync(pod); !mounted) {
     node_.events.warning(pod, "", "FailedMount", mounted.error().sentence);
     return failed(&mounted.error());
@@ -573,6 +587,7 @@ std::chrono::milliseconds PodWorker::end(const json::object& pod, bool gone) {
   grace = gone ? kOrphanGrace : std::max(grace, grace.count() == 0 ? std::chrono::seconds(0) : kShortestGrace);
   next_ = kLongestRetry;
   if (!kill(pod, grace)) return 2s;
+  node_.watches.forget(uid_);
   waiting_.clear();
   if (!gone)
     if (Result<Observed> observed = observe()) {

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "node/agent.h"
 #include "node/events.h"
+#include "node/object_watches.h"
 #include "node/pod_status.h"
 #include "node/runtime.h"
 #include "node/volumes.h"
@@ -25,6 +26,7 @@ struct NodeContext {
   Runtime& runtime;
   Volumes& volumes;
   Events& events;
+  ObjectWatches& watches;
   std::string nodeIp;
   std::filesystem::path kubeletRoot, logRoot;
   std::mutex pulling{};  // one pull at a time
@@ -45,6 +47,7 @@ class PodWorker {
   void update(DocumentPtr pod);
   void gone();  // the object no longer exists: kill with a short grace and clean up
   void wake();
+  void refresh();    // as wake, but soon: an object that its volumes show has changed, and others may follow
   void askToStop();  // returns at once; Runtime::cancel ends what is waiting
   [[nodiscard]] bool finished() const;
   [[nodiscard]] const std::string& uid() const { return uid_; }
@@ -78,6 +81,7 @@ class PodWorker {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   DocumentPtr pod_;
+  SteadyTime refreshAt_ = SteadyTime::max();
   bool woken_ = true, gone_ = false, stopping_ = false, finished_ = false;
 
   // The worker's thread only.

@@ -4,6 +4,7 @@
 #include <boost/asio/use_future.hpp>
 
 #include "base/text.h"
+#include "server/request_info.h"
 #include "server/status.h"
 
 namespace podpass::server {
@@ -50,7 +51,7 @@ Result<void> LocalClient::authorize(const api::Kind& kind, std::string_view verb
   asked.resource = kind.plural;
   asked.subresource = subresource;
   asked.ns = name.ns;
-  asked.name = name.name;
+  asked.name = name.name.empty() ? selectedName(fields) : name.name;
   asked.fieldSelector = fields;
   const auth::Decision decision = authorizer_.authorize(asked);
   if (decision.allowed) return {};

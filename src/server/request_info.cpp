@@ -90,12 +90,14 @@ auth::Attributes attributesOf(const RequestInfo& info, const http::Request& requ
   attributes.ns = info.ns;
   attributes.name = info.name;
   attributes.fieldSelector = request.parameter("fieldSelector").value_or("");
-  // a list or watch of exactly one named object may be granted by resourceNames (spec api.md §5)
-  const std::string& fields = attributes.fieldSelector;
-  constexpr std::string_view kName = "metadata.name=";
-  if (attributes.name.empty() && fields.starts_with(kName) && fields.find(',') == std::string::npos)
-    attributes.name = fields.substr(kName.size());
+  if (attributes.name.empty()) attributes.name = selectedName(attributes.fieldSelector);
   return attributes;
+}
+
+std::string selectedName(const std::string& fieldSelector) {
+  constexpr std::string_view kName = "metadata.name=";
+  if (!fieldSelector.starts_with(kName) || fieldSelector.find(',') != std::string::npos) return {};
+  return fieldSelector.substr(kName.size());
 }
 
 }  // namespace podpass::server

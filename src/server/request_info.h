@@ -23,4 +23,8 @@ auth::Attributes attributesOf(const RequestInfo& info, const http::Request& requ
 // Go's strconv.ParseBool; nullopt for anything else.
 std::optional<bool> parseBool(std::string_view text);
 
+// The name of the one object that a field selector leaves, else "": a list or watch of exactly one named object may be granted by
+// resourceNames, and to the nodes that refer to it (spec api.md §5).
+std::string selectedName(const std::string& fieldSelector);
+
 }  // namespace podpass::server

@@ -1,6 +1,7 @@
 # A room is a folder under src/ with one concept of the field in it. `podpass_room(token USES jose store api)` makes its library from
 # the folder's sources, and ${room}_test, ${room}_bench and one fuzz target per *_fuzz.cpp from the files that end so. A room reaches
-# the headers of the rooms that it USES, and no others: each lies under an include root of its own.
+# the headers of the rooms that it USES, and no others: each lies under an include root of its own. Its tests may reach those that it is
+# TESTED_WITH as well.
 add_library(warnings INTERFACE)
 target_compile_options(warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # g++ 12 reports these inside std::string, std::variant (PR 105329, 105562)
@@ -17,7 +18,7 @@ target_compile_definitions(pch PUBLIC BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_SEPARA
 file(TOUCH ${CMAKE_BINARY_DIR}/nothing.cpp)
 
 function(podpass_room room)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "USES;LIBRARIES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "USES;LIBRARIES;TESTED_WITH")
   file(GLOB sources CONFIGURE_DEPENDS *.cpp)
   set(tests ${sources})
   set(benches ${sources})
@@ -37,7 +38,7 @@ function(podpass_room room)
   target_precompile_headers(${room} REUSE_FROM pch)
   if(tests AND NOT PODPASS_FUZZ)
     add_executable(${room}_test ${tests})
-    target_link_libraries(${room}_test PRIVATE ${room} ${arg_LIBRARIES} GTest::gtest_main warnings)
+    target_link_libraries(${room}_test PRIVATE ${room} ${arg_LIBRARIES} ${arg_TESTED_WITH} GTest::gtest_main warnings)
     target_precompile_headers(${room}_test REUSE_FROM pch)
     add_test(NAME ${room} COMMAND ${room}_test WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
     set_tests_properties(${room} PROPERTIES TIMEOUT 300)

@@ -1,0 +1,121 @@
+#include "client/remote_client.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_future.hpp>
+
+#include "client/remote_target.h"
+#include "client/remote_watch.h"
+
+namespace podpass::client {
+
+RemoteClient::RemoteClient(Access access) : access_(std::move(access)), credentials_(access_) {}
+
+RemoteClient::~RemoteClient() { watches_.join(); }
+
+Result<json::object> RemoteClient::ask(std::string method, std::string target, std::string body, std::string contentType) {
+  for (bool again = false;; again = true) {
+    http::FetchOptions options = optionsFor(access_);
+    options.method = method;
+    options.body = body;
+    if (!body.empty()) options.headers.add("Content-Type", contentType);
+    Result<Secret> bearer = credentials_.bearer();
+    if (!bearer) return bearer.error();
+    options.bearer = *std::move(bearer);
+    Result<http::Fetched> fetched = http::fetch(http_, access_.server + target, options);
+    if (!fetched) {
+      Error error = fetched.error();
+      error.sentence = "the API server of the " + access_.origin + " does not answer: " + error.sentence;
+      return error;
+    }
+    if (fetched->status == 401) {
+      credentials_.refused();
+      if (!again && (!access_.tokenFile.empty() || !access_.exec.empty())) continue;
+    }
+    Result<json::object> answer = objectIn(*fetched, access_.server);
+    if (answer || !answer.error().fix.empty()) return answer;
+    Error error = answer.error();
+    if (error.reason == Reason::Unauthorized)
+      error.fix = "the credentials in the " + access_.origin + " are not, or no longer, accepted by " + access_.server;
+    if (error.reason == Reason::Forbidden) error.fix = "grant it with RBAC, or choose another user with --context or --kubeconfig";
+    return error;
+  }
+}
+
+Result<DocumentPtr> RemoteClient::askForObject(std::string method, std::string target, const json::object& body, std::string contentType) {
+  Result<json::object> answer =
+      ask(std::move(method), std::move(target), body.empty() ? "" : json::serialize(body), std::move(contentType));
+  if (!answer) return answer.error();
+  return documentOf(*std::move(answer));
+}
+
+Result<DocumentPtr> RemoteClient::get(const api::Kind& kind, const api::ObjectName& name) {
+  return askForObject("GET", targetOf(kind, name), {});
+}
+
+Result<api::Listing> RemoteClient::list(const api::Kind& kind, const std::string& ns, const api::Selectors& selectors) {
+  Result<api::Listing> listing =
+      boost::asio::co_spawn(watches_, listAll(http_, access_, credentials_, kind, ns, selectors), boost::asio::use_future).get();
+  if (!listing) return listing;
+  const std::lock_guard lock(mutex_);
+  listed_[targetOf(kind, {ns, ""}) + "?" + queryOf(selectors)] = *listing;
+  return listing;
+}
+
+Result<DocumentPtr> RemoteClient::create(const api::Kind& kind, const std::string& ns, json::object object) {
+  object["apiVersion"] = kind.apiVersion();
+  object["kind"] = kind.kind;
+  return askForObject("POST", targetOf(kind, {ns, ""}), object);
+}
+
+Result<DocumentPtr> RemoteClient::update(const api::Kind& kind, const api::ObjectName& name, json::object object) {
+  return updateSubresource(kind, name, "", std::move(object));
+}
+
+Result<DocumentPtr> RemoteClient::updateStatus(const api::Kind& kind, const api::ObjectName& name, json::object object) {
+  return updateSubresource(kind, name, "status", std::move(object));
+}
+
+Result<DocumentPtr> RemoteClient::updateSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource,
+                                                    json::object object) {
+  object["apiVersion"] = kind.apiVersion();
+  object["kind"] = kind.kind;
+  return askForObject("PUT", targetOf(kind, name, subresource), object);
+}
+
+Result<DocumentPtr> RemoteClient::mergePatch(const api::Kind& kind, const api::ObjectName& name, json::object patch,
+                                             std::string_view subresource) {
+  return askForObject("PATCH", targetOf(kind, name, subresource), patch, "application/merge-patch+json");
+}
+
+Result<void> RemoteClient::remove(const api::Kind& kind, const api::ObjectName& name, const api::DeleteOptions& options) {
+  json::object body{{"apiVersion", "v1"}, {"kind", "DeleteOptions"}};
+  if (options.gracePeriodSeconds) body["gracePeriodSeconds"] = *options.gracePeriodSeconds;
+  if (!options.propagationPolicy.empty()) body["propagationPolicy"] = options.propagationPolicy;
+  if (!options.uid.empty()) makeObjectAt(body, {"preconditions"})["uid"] = options.uid;
+  if (!options.resourceVersion.empty()) makeObjectAt(body, {"preconditions"})["resourceVersion"] = options.resourceVersion;
+  Result<json::object> answer = ask("DELETE", targetOf(kind, name), json::serialize(body));
+  if (!answer) return answer.error();
+  return {};
+}
+
+Result<json::object> RemoteClient::createSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource,
+                                                     json::object body) {
+  return ask("POST", targetOf(kind, name, subresource), json::serialize(body));
+}
+
+Result<std::unique_ptr<api::Watching>> RemoteClient::watch(const api::Kind& kind, const std::string& ns, const api::Selectors& selectors,
+                                                           std::uint64_t since, std::function<void(const api::WatchEvent&)> changed) {
+  WatchRequest request{kind, ns, selectors, {}, std::move(changed)};
+  {
+    const std::lock_guard lock(mutex_);
+    const auto last = listed_.find(targetOf(kind, {ns, ""}) + "?" + queryOf(selectors));
+    if (last != listed_.end()) {
+      if (last->second.revision == since) request.start = std::move(last->second);
+      listed_.erase(last);
+    }
+  }
+  request.start.revision = since;
+  return startWatch(watches_, http_, access_, credentials_, std::move(request));
+}
+
+}  // namespace podpass::client

@@ -71,6 +71,7 @@ const std::vector<const Kind*>& allKinds() {
                            &mutatingWebhookConfigurationKind(),
                            &validatingWebhookConfigurationKind(),
                            &leaseKind(),
+                           &signingKeyKind(),
                            &iamRoleKind(),
                            &oidcProviderKind()};
   return kinds;

@@ -28,6 +28,7 @@ const Kind& roleBindingKind();
 const Kind& clusterRoleBindingKind();
 
 const Kind& leaseKind();
+const Kind& signingKeyKind();
 const Kind& mutatingWebhookConfigurationKind();
 const Kind& validatingWebhookConfigurationKind();
 

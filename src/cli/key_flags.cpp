@@ -1,28 +1,158 @@
 #include "cli/key_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <set>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
 
 namespace podpass::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+constexpr std::size_t kMaxKeyFile = 1u << 20;
+
+Result<std::vector<crypto::KeyPair>> readKeys(const fs::path& file) {
+  Result<std::string> text = readFile(file, kMaxKeyFile);
+  if (!text) return text.error();
+  Result<std::vector<crypto::KeyPair>> keys = crypto::readPemKeys(*text);
+  OPENSSL_cleanse(text->data(), text->size());
+  if (!keys) return Error{keys.error().reason, file.string() + ": " + keys.error().sentence, keys.error().fix};
+  return keys;
+}
+
+std::vector<fs::path> clearKeyFiles(const fs::path& directory) {
+  std::vector<fs::path> files{directory / "signing.key"};
+  for (const std::string_view name : crypto::keyTypeNames()) files.push_back(directory / ("signing-" + std::string(name) + ".key"));
+  std::erase_if(files, [](const fs::path& file) {
+    std::error_code ignored;
+    return !fs::exists(file, ignored);
+  });
+  return files;
+}
+
+}  // namespace
+
+Result<std::chrono::seconds> parseDuration(std::string_view text) {
+  const Error bad{Reason::BadRequest, "not a duration: " + quoted(text.substr(0, 64)), "write 90s, 15m, 1h30m or 30d"};
+  if (text == "0") return 0s;
+  std::chrono::seconds sum{0};
+  while (!text.empty()) {
+    std::int64_t number = 0;
+    std::size_t digits = 0;
+    for (; digits < text.size() && text[digits] >= '0' && text[digits] <= '9' && digits < 9; ++digits)
+      number = number * 10 + (text[digits] - '0');
+    if (digits == 0 || digits == text.size()) return bad;
+    const char unit = text[digits];
+    if (unit != 's' && unit != 'm' && unit != 'h' && unit != 'd') return bad;
+    sum += std::chrono::seconds(number * (unit == 's' ? 1 : unit == 'm' ? 60 : unit == 'h' ? 3600 : 86400));
+    text.remove_prefix(digits + 1);
+  }
+  if (sum == 0s) return bad;
+  return sum;
+}
 
 void KeyFlags::addTo(CLI::App& verb) {
   const std::vector<std::string> names(crypto::keyTypeNames().begin(), crypto::keyTypeNames().end());
+  verb.add_option(
+      "--issuer,--service-account-issuer", issuers,
+      "issuer URL written into tokens; given again, tokens of those issuers are accepted too; default: the API server's own URL");
+  verb.add_option("--jwks-uri,--service-account-jwks-uri", jwksUri,
+                  "where the discovery document says the keys are; default: the API server");
   verb.add_option("--signing-key-algorithm", algorithm, "what tokens are signed with; EdDSA is verified by few")
       ->check(CLI::IsMember(names))
       ->capture_default_str();
   verb.add_option("--signing-algorithm-for-audience", algorithmForAudience,
                   "AUDIENCE=ALGORITHM: another one for this audience; repeatable");
+  verb.add_option("--signing-key-rotation", rotation, "make a new signing key so often (30d); 0: only when asked")->capture_default_str();
+  verb.add_option("--jwks-max-age", jwksMaxAge,
+                  "how long others may keep the public keys, and so how long a new key is shown before it signs")
+      ->capture_default_str();
+  verb.add_option(
+      "--kek-file", kekFile,
+      "key-encryption key for signing keys and Secrets; default: the systemd credential podpass-kek, or kek in the data directory");
+  verb.add_option("--service-account-signing-key-file", signingKeyFile, "take over this private key: it signs until the next rotation");
+  verb.add_option("--service-account-key-file", keyFiles, "accept tokens signed with the keys in this PEM file too; repeatable");
 }
 
-Result<token::Algorithms> KeyFlags::algorithms() const {
+Result<token::SigningKeys::Settings> KeyFlags::settings() const {
   Result<crypto::KeyType> standard = crypto::keyTypeNamed(algorithm);
   if (!standard) return standard.error();
-  token::Algorithms all{.standard = *standard};
+  token::SigningKeys::Settings settings{.algorithms = {.standard = *standard}};
   for (const std::string& text : algorithmForAudience) {
     Result<std::pair<std::string, crypto::KeyType>> choice = token::parseAudienceAlgorithm(text);
     if (!choice) return choice.error();
-    all.forAudience.insert(*std::move(choice));
+    settings.algorithms.forAudience.insert(*std::move(choice));
   }
-  return all;
+  const Result<std::chrono::seconds> every = parseDuration(rotation), cacheLife = parseDuration(jwksMaxAge);
+  if (!every) return every.error();
+  if (!cacheLife) return cacheLife.error();
+  if (*every != 0s && *every < *cacheLife)
+    return Error{Reason::BadRequest, "--signing-key-rotation " + rotation + " is shorter than --jwks-max-age " + jwksMaxAge,
+                 "a key must be seen by all before it signs"};
+  settings.every = *every;
+  settings.cacheLife = *cacheLife;
+  if (signingKeyFile.empty()) return settings;
+  Result<std::vector<crypto::KeyPair>> taken = readKeys(signingKeyFile);  // what is taken over says what comes next
+  if (!taken) return taken.error();
+  if (!taken->front().hasPrivate())
+    return Error{Reason::BadRequest, signingKeyFile + " holds no private key", "give the private key's file"};
+  if (const std::optional<crypto::KeyType> type = taken->front().type(); type && algorithm == "RS256") settings.algorithms.standard = *type;
+  return settings;
+}
+
+Result<std::unique_ptr<token::KeyEncryption>> KeyFlags::openKeyEncryption(const fs::path& dataDirectory) const {
+  if (!kekFile.empty()) return token::KeyEncryption::open(kekFile, false);
+  std::error_code ignored;
+  const char* credentials = std::getenv("CREDENTIALS_DIRECTORY");  // systemd: LoadCredentialEncrypted=podpass-kek
+  if (credentials != nullptr && fs::exists(fs::path(credentials) / "podpass-kek", ignored))
+    return token::KeyEncryption::open(fs::path(credentials) / "podpass-kek", false);
+  return token::KeyEncryption::open(dataDirectory / "kek", true);
+}
+
+Result<void> KeyFlags::open(token::SigningKeys& keys, const fs::path& dataDirectory) const {
+  const std::vector<fs::path> clear = clearKeyFiles(dataDirectory);
+  std::vector<fs::path> files = clear;
+  if (!signingKeyFile.empty()) files.emplace_back(signingKeyFile);
+  for (const fs::path& file : files) {
+    Result<std::vector<crypto::KeyPair>> pairs = readKeys(file);
+    if (!pairs) return pairs.error();
+    if (Result<void> kept = keys.adopt(pairs->front()); !kept) return kept;
+  }
+  for (const std::string& file : keyFiles) {
+    Result<std::vector<crypto::KeyPair>> pairs = readKeys(file);
+    if (!pairs) return pairs.error();
+    for (const crypto::KeyPair& pair : *pairs) {
+      const Result<crypto::KeyPair> half = crypto::KeyPair::fromPublicDer(pair.publicDer());  // verification only, whatever the file holds
+      if (!half) return half.error();
+      if (Result<void> kept = keys.adopt(*half); !kept) return kept;
+    }
+  }
+  if (Result<void> opened = keys.open(); !opened) return opened;
+  for (const fs::path& file : clear) {
+    std::error_code failed;
+    if (!fs::remove(file, failed)) return Error{Reason::Internal, "cannot remove " + file.string() + ", whose key is kept sealed now"};
+    log::info("signing key moved into the store", {{"name", file.filename().string()}});
+  }
+  return {};
+}
+
+Result<std::vector<std::string>> KeyFlags::acceptedIssuers(const std::string& own) const {
+  if (!jwksUri.empty() && !jwksUri.starts_with("https://"))
+    return Error{Reason::BadRequest, "service-account-jwks-uri requires https scheme, parsed as: " + jwksUri, "give an https URL"};
+  std::set<std::string> seen;
+  for (const std::string& issuer : issuers) {
+    if (issuer.empty()) return Error{Reason::BadRequest, "service-account-issuer should not be an empty string", "give a URL"};
+    if (!seen.insert(issuer).second)
+      return Error{Reason::BadRequest, "service-account-issuer " + quoted(issuer) + " is already specified", "give each issuer once"};
+    if (issuer == "kubernetes/serviceaccount")
+      return Error{Reason::BadRequest, "the issuer " + quoted(issuer) + " is that of legacy tokens", "choose another"};
+  }
+  return issuers.empty() ? std::vector{own} : issuers;
 }
 
 }  // namespace podpass::cli

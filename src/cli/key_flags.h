@@ -1,9 +1,11 @@
 #pragma once
 
+#include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "token/key_ring.h"
+#include "token/signing_keys.h"
 
 namespace CLI {
 class App;
@@ -11,14 +13,29 @@ class App;
 
 namespace podpass::cli {
 
-// The flags of `podpass up` that say which keys sign and verify.
+// The flags of `podpass up` that say which keys sign and verify, and what they are kept under.
 struct KeyFlags {
   std::string algorithm = "RS256";
   std::vector<std::string> algorithmForAudience = {};  // AUDIENCE=ALGORITHM
+  std::string rotation = "0", jwksMaxAge = "1h";
+  std::string kekFile = {};  // empty: systemd's credential podpass-kek, or DIR/kek
+  std::string signingKeyFile = {};
+  std::vector<std::string> keyFiles = {};
+  std::vector<std::string> issuers = {};  // the first signs
+  std::string jwksUri = {};
 
   void addTo(CLI::App& verb);
-  // BadRequest: an algorithm that does not exist.
-  [[nodiscard]] Result<token::Algorithms> algorithms() const;
+  // BadRequest: an algorithm that does not exist, a duration that is none, an issuer twice, a key file that cannot be read.
+  [[nodiscard]] Result<token::SigningKeys::Settings> settings() const;
+  [[nodiscard]] Result<std::unique_ptr<token::KeyEncryption>> openKeyEncryption(const std::filesystem::path& dataDirectory) const;
+  // The keys of the flags' files, and of an older podpass that kept its keys in the clear: those files are removed once their keys are
+  // kept.
+  Result<void> open(token::SigningKeys& keys, const std::filesystem::path& dataDirectory) const;
+  // Every accepted `iss`; `own` when no flag names one.
+  [[nodiscard]] Result<std::vector<std::string>> acceptedIssuers(const std::string& own) const;
 };
+
+// "90s", "1h30m", "30d"; "0": none.
+Result<std::chrono::seconds> parseDuration(std::string_view text);
 
 }  // namespace podpass::cli

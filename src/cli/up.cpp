@@ -34,6 +34,7 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
+constexpr std::size_t kHistory = 10'000;                                // changes kept for watches
 constexpr const char* kApiAudience = "https://kubernetes.default.svc";  // what tokens say unless asked otherwise
 
 std::string kubeconfig(const std::string& url, const std::string& caPem, const crypto::IssuedCertificate& admin) {
@@ -132,19 +133,21 @@ Result<void> up(const UpOptions& options) {
   const SystemClock clock;
   const fs::path directory = fs::absolute(options.dataDir);
   if (Result<void> made = makeDirectories(directory, 0700); !made) return made;
-  Result<std::unique_ptr<Store>> store = openSqliteStore((directory / "store").string());
+  Result<token::SigningKeys::Settings> keySettings = options.keys.settings();
+  if (!keySettings) return keySettings.error();
+  Result<std::unique_ptr<token::KeyEncryption>> encryption = options.keys.openKeyEncryption(directory);
+  if (!encryption) return encryption.error();
+  Result<std::unique_ptr<Store>> store = openSqliteStore((directory / "store").string(), kHistory, (*encryption)->atRest());
   if (!store) return store.error();
-  Result<token::Algorithms> algorithms = options.keys.algorithms();
-  if (!algorithms) return algorithms.error();
+  token::SigningKeys signingKeys(**store, **encryption, clock, *keySettings);
+  const Snapshot<token::KeyRing>& ring = signingKeys.ring();
   // Beside the rest, because to find the primes of a first RSA key takes 0.1 s and more; after the store, whose lock keeps the directory
   // ours.
-  std::future<Result<std::shared_ptr<const token::KeyRing>>> keysToCome =
-      std::async(std::launch::async, token::openKeyRing, directory, *algorithms);
+  std::future<Result<void>> keysToCome = std::async(std::launch::async, [&] { return options.keys.open(signingKeys, directory); });
   Result<crypto::Authority> authority = crypto::Authority::openOrMake(directory, "podpass-ca", clock.now());
   if (!authority) return authority.error();
-  Result<std::shared_ptr<const token::KeyRing>> keys = keysToCome.get();
-  if (!keys) return keys.error();
-  const Snapshot<token::KeyRing> ring(*keys);
+  if (Result<void> opened = keysToCome.get(); !opened) return opened;
+  if (Result<void> started = signingKeys.start(); !started) return started;
 
   crypto::CertificateRequest serving{.commonName = "podpass", .forServer = true};
   serving.dnsNames = {"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"};
@@ -175,7 +178,9 @@ Result<void> up(const UpOptions& options) {
   const std::string host = options.bind == "0.0.0.0" || options.bind == "::" ? "127.0.0.1" : options.bind;
   const std::string address = (host.find(':') != std::string::npos ? "[" + host + "]" : host) + ":" + std::to_string(listener->port());
   const std::string url = "https://" + address;
-  const std::string issuerUrl = options.issuer.empty() ? url : options.issuer;
+  const Result<std::vector<std::string>> issuers = options.keys.acceptedIssuers(url);
+  if (!issuers) return issuers.error();
+  const std::string& issuerUrl = issuers->front();
 
   server::Registry registry(**store, clock);
   const server::Admission admission(registry);
@@ -186,14 +191,16 @@ Result<void> up(const UpOptions& options) {
                                                   const std::string& name) -> Result<DocumentPtr> {
     return registry.read(*api::findKind("", "v1", plural), ns, name);
   };
-  const token::Issuer issuer(issuerUrl, ring);
-  const token::Verifier verifier({issuerUrl}, {kApiAudience}, ring, objects, clock);
+  const token::Issuer issuer(issuerUrl, ring,
+                             [&](const jose::Key& key, std::int64_t expires) { return signingKeys.keepUntil(key, expires); });
+  const token::Verifier verifier(*issuers, {kApiAudience}, ring, objects, clock);
   const auth::Authenticator authenticator(verifier);
   const auth::Authorizer authorizer(registry);
   server::ApiServer apiServer({.serverAddress = address,
-                               .jwksUri = url + "/openid/v1/jwks",
+                               .jwksUri = options.keys.jwksUri.empty() ? url + "/openid/v1/jwks" : options.keys.jwksUri,
                                .maxTokenLife = std::chrono::seconds(options.maxTokenSeconds),
-                               .extendTokens = options.extendTokens},
+                               .extendTokens = options.extendTokens,
+                               .jwksMaxAge = keySettings->cacheLife},
                               registry, admission, authenticator, authorizer, issuer, verifier, ring, clock);
   ready.set_value(&apiServer);
 
@@ -243,6 +250,7 @@ Result<void> up(const UpOptions& options) {
   apiServer.beginShutdown();
   if (agent) agent->stop();
   controllers.stop();
+  signingKeys.stop();
   listener->stop(2s);
   if (podSide.listener) podSide.listener->stop(2s);
   apiServer.setNodeAccess(nullptr);
@@ -256,7 +264,6 @@ void addUp(CLI::App& app, Chosen& chosen) {
   up->add_option("--data-dir", options->dataDir, "where keys, certificates, objects and the kubeconfig are kept")->required();
   up->add_option("--bind", options->bind, "address to listen on")->capture_default_str();
   up->add_option("--port", options->port, "port to listen on; 0 picks a free one")->capture_default_str();
-  up->add_option("--issuer", options->issuer, "issuer URL written into tokens; default: the API server's own URL");
   up->add_option("--node", options->node, "register this machine as a node and run pods: auto or off")
       ->check(CLI::IsMember({"auto", "off"}))
       ->capture_default_str();

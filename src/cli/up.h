@@ -12,7 +12,6 @@ struct UpOptions {
   std::string dataDir;
   std::string bind = "127.0.0.1";
   unsigned short port = 6443;
-  std::string issuer = {};    // empty: https://BIND:PORT
   std::string node = "auto";  // auto, off
   std::string nodeName = "podpass";
   std::string containerd = {};              // socket of an existing containerd

@@ -28,7 +28,8 @@ struct ApiServer::Parts {
         const Clock& clock)
       : authenticator(authn),
         authorizer(authz),
-        documents(std::move(options.serverAddress), std::move(options.jwksUri), registry.store(), issuer, ring, stopping),
+        documents(std::move(options.serverAddress), std::move(options.jwksUri), options.jwksMaxAge, registry.store(), issuer, ring,
+                  stopping),
         tokenRequests({options.maxTokenLife, options.extendTokens}, registry, admission, issuer, verifier, clock, signers),
         reviews(verifier, authz, clock, signers),
         resources(registry, authz, tokenRequests, reviews, clock, stopping, nodeAccess, waiters) {}

@@ -92,7 +92,7 @@ http::Response Documents::issuerDocument(const RequestInfo& info) const {
   http::Response response = document(
       std::make_shared<const std::string>(isKeys ? token::jwks(*keys) : token::openidConfiguration(issuer_.url(), jwksUri_, *keys)),
       isKeys ? "application/jwk-set+json" : "application/json");
-  response.headers.add("Cache-Control", "public, max-age=3600");
+  response.headers.add("Cache-Control", "public, max-age=" + std::to_string(jwksMaxAge_.count()));
   return response;
 }
 

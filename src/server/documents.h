@@ -14,11 +14,13 @@ namespace podpass::server {
 // Thread-safe; everything it refers to outlives it.
 class Documents {
  public:
-  // `serverAddress` is told in GET /api, `jwksUri` in the issuer's discovery document.
-  Documents(std::string serverAddress, std::string jwksUri, const Store& store, const token::Issuer& issuer,
-            const Snapshot<token::KeyRing>& ring, const std::atomic<bool>& stopping)
+  // `serverAddress` is told in GET /api, `jwksUri` in the issuer's discovery document; relying parties may keep
+  // both issuer documents for `jwksMaxAge`.
+  Documents(std::string serverAddress, std::string jwksUri, std::chrono::seconds jwksMaxAge, const Store& store,
+            const token::Issuer& issuer, const Snapshot<token::KeyRing>& ring, const std::atomic<bool>& stopping)
       : serverAddress_(std::move(serverAddress)),
         jwksUri_(std::move(jwksUri)),
+        jwksMaxAge_(jwksMaxAge),
         store_(store),
         issuer_(issuer),
         ring_(ring),
@@ -32,6 +34,7 @@ class Documents {
   [[nodiscard]] http::Response discovery(const http::Request& request, const std::string& path) const;
 
   std::string serverAddress_, jwksUri_;
+  std::chrono::seconds jwksMaxAge_;
   const Store& store_;
   const token::Issuer& issuer_;
   const Snapshot<token::KeyRing>& ring_;

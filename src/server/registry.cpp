@@ -59,6 +59,7 @@ bool hasFinalizers(const json::object& object) {
 }
 
 bool isPod(const api::Kind& kind) { return kind.group.empty() && kind.plural == "pods"; }
+bool isNode(const api::Kind& kind) { return kind.group.empty() && kind.plural == "nodes"; }
 bool isNamespace(const api::Kind& kind) { return kind.group.empty() && kind.plural == "namespaces"; }
 
 // What only the server says of a new object.
@@ -270,6 +271,7 @@ asio::awaitable<Result<DocumentPtr>> Registry::create(Context& context, const ap
     json::object next = object;
     if (generated) makeObjectAt(next, {"metadata"})["name"] = generate.substr(0, kNameBase) + randomSuffix();
     const std::string name(metaText(next, "name"));
+    if (kind.hasStatus && !isNode(kind)) next.erase("status");  // a kubelet registers its node with one; all others get theirs from us
     stamp(kind, next, ns, clock_.now());
     api::applyDefaults(kind, next);
     if (isPod(kind)) startPod(next);

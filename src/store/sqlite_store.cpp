@@ -136,19 +136,23 @@ class Database {
 
   // Seals anew up to `limit` stale values with keys after `after`, which moves on; false when there are no more keys.
   Result<bool> reseal(std::string& after, std::size_t limit, std::size_t& sealed) {
+    if (atRest_.prefix.empty()) return false;
+    after = std::max(after, atRest_.prefix);
     std::vector<std::pair<std::string, std::string>> renewed;
     bool more = false;
     {
       Statement rows;
-      if (!rows.prepare(handle_, "SELECT key, value FROM objects WHERE key > ?1 ORDER BY key LIMIT ?2"))
+      if (!rows.prepare(handle_, "SELECT key, value FROM objects WHERE key > ?1 AND key < ?2 ORDER BY key LIMIT ?3"))
         return failed(handle_, "read its objects");
+      const std::string end = atRest_.prefix + "\xff";
       rows.bind(1, after);
-      rows.bind(2, limit);
+      rows.bind(2, end);
+      rows.bind(3, limit);
       int step = SQLITE_ROW;
       for (; (step = rows.step()) == SQLITE_ROW; more = true) {
         after = rows.text(0);
         std::string stored = rows.text(1);
-        if (!atRest_.stale || !atRest_.stale(after, stored)) continue;
+        if (!atRest_.stale(stored)) continue;
         Result<std::string> text = opened(after, std::move(stored));
         if (!text) return text.error();
         renewed.emplace_back(after, atRest_.seal(after, *text));
@@ -184,8 +188,9 @@ class Database {
   };
 
   Result<std::string> opened(const std::string& key, std::string stored) const {
-    return atRest_.open ? atRest_.open(key, std::move(stored)) : Result<std::string>(std::move(stored));
+    return isSealed(key) ? atRest_.open(key, std::move(stored)) : Result<std::string>(std::move(stored));
   }
+  [[nodiscard]] bool isSealed(const std::string& key) const { return !atRest_.prefix.empty() && key.starts_with(atRest_.prefix); }
 
   bool run(const std::string& sql) { return sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK; }
 
@@ -253,10 +258,11 @@ class Database {
     const bool deletes = change.type == Change::Type::Deleted;
     Statement& statement = deletes ? statements_->erase : statements_->put;
     statement.bind(1, change.entry.key);
-    const std::string sealed = deletes || !atRest_.seal ? std::string() : atRest_.seal(change.entry.key, change.entry.document->text);
+    const bool seals = !deletes && isSealed(change.entry.key);
+    const std::string sealed = seals ? atRest_.seal(change.entry.key, change.entry.document->text) : std::string();
     if (!deletes) {
       statement.bind(2, change.entry.document->revision);
-      statement.bind(3, atRest_.seal ? sealed : change.entry.document->text);
+      statement.bind(3, seals ? sealed : change.entry.document->text);
     }
     return statement.run();
   }

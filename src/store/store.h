@@ -80,13 +80,14 @@ class Store {
   [[nodiscard]] virtual Result<void> healthy() const = 0;
 };
 
-// What a document's text becomes on its way to the disk and back: the place where Secrets are encrypted. In memory everything stays plain.
-// Thread-safe. `seal` is called by the writer for each value; it may hand back the text as it is. `open` gets what seal gave, or text from
-// before there was sealing. `stale`: the value on disk should be sealed anew (its key was replaced).
+// What the text of a document under `prefix` becomes on its way to the disk and back: the place where Secrets are encrypted. In memory
+// everything stays plain. Thread-safe. `open` gets what seal gave, or text from before there was sealing. `stale`: the value on disk
+// should be sealed anew (its key was replaced). An empty prefix: nothing is sealed.
 struct AtRest {
+  std::string prefix = {};
   std::function<std::string(const std::string& key, const std::string& text)> seal = nullptr;
   std::function<Result<std::string>(const std::string& key, std::string stored)> open = nullptr;
-  std::function<bool(const std::string& key, std::string_view stored)> stale = nullptr;
+  std::function<bool(std::string_view stored)> stale = nullptr;
 };
 
 // The embedded backend: SQLite (WAL, synchronous=FULL) in `directory`/store.db, file mode 0600, one writer thread with group commit,

@@ -76,20 +76,15 @@ TEST(Store, AgreesWithAMapWhateverIsDone) {
 
 // Marks text with a generation; nothing of what it hides can be found on disk.
 AtRest marking(char generation) {
-  return {.seal =
-              [generation](const std::string& key, const std::string& text) {
-                return key.starts_with("/registry/secrets/") ? std::string("sealed") + generation + hexLower(text) : text;
-              },
+  return {.prefix = "/registry/secrets/",
+          .seal = [generation](const std::string&, const std::string& text) { return std::string("sealed") + generation + hexLower(text); },
           .open = [](const std::string&, std::string stored) -> Result<std::string> {
             if (!stored.starts_with("sealed")) return stored;
             std::string text;
             for (std::size_t i = 7; i + 1 < stored.size(); i += 2) text += static_cast<char>(std::stoi(stored.substr(i, 2), nullptr, 16));
             return text;
           },
-          .stale =
-              [generation](const std::string& key, std::string_view stored) {
-                return key.starts_with("/registry/secrets/") && !stored.starts_with(std::string("sealed") + generation);
-              }};
+          .stale = [generation](std::string_view stored) { return !stored.starts_with(std::string("sealed") + generation); }};
 }
 bool onDisk(const Directory& directory, std::string_view text) {
   for (const auto& file : std::filesystem::directory_iterator(directory.path)) {

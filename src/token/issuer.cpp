@@ -7,6 +7,8 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr int kTries = 3;  // rotations that one token may meet
+
 // Go's encoding/json writes <, >, &, U+2028 and U+2029 as escapes; the same bytes come out here.
 std::string text(std::string_view value) {
   const std::string plain = json::serialize(json::string(value));
@@ -63,8 +65,13 @@ Result<Secret> Issuer::issue(const BoundClaims& claims) const {
              member("secret", claims.secret) + member("serviceaccount", claims.serviceAccount);
   if (claims.warnAfter != 0) payload += ",\"warnafter\":" + std::to_string(claims.warnAfter);
   payload += "},\"nbf\":" + issued + ",\"sub\":" + text(subject(claims.ns, claims.serviceAccount)) + "}";
-  const std::shared_ptr<const KeyRing> ring = ring_.load();
-  return sign(ring->signerFor(claims.audiences), payload);
+  for (int attempt = 1;; ++attempt) {
+    const std::shared_ptr<const KeyRing> ring = ring_.load();
+    const jose::Key& key = ring->signerFor(claims.audiences);
+    const Result<void> kept = keep_ ? keep_(key, claims.expires) : Result<void>();
+    if (kept) return sign(key, payload);
+    if (kept.error().reason != Reason::Conflict || attempt == kTries) return kept.error();
+  }
 }
 
 Result<Secret> Issuer::issueLegacy(const LegacyClaims& claims) const {

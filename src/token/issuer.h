@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -36,11 +37,16 @@ struct LegacyClaims {
   ObjectRef serviceAccount;
 };
 
+// Keeps a key in the ring until a token of it expires (seconds since the epoch); Conflict: the key has left, another signs now.
+using KeepKey = std::function<Result<void>(const jose::Key& key, std::int64_t expires)>;
+
 // Signs service account tokens with the ring's key for their audience. Thread-safe. CPU-bound (0.3 ms for RSA): call it on the signing
 // pool.
 class Issuer {
  public:
-  Issuer(std::string issuerUrl, const Snapshot<KeyRing>& ring) : url_(std::move(issuerUrl)), ring_(ring) {}
+  // `keep` is asked before each bound token is signed; null: the ring's keys stay.
+  Issuer(std::string issuerUrl, const Snapshot<KeyRing>& ring, KeepKey keep = nullptr)
+      : url_(std::move(issuerUrl)), ring_(ring), keep_(std::move(keep)) {}
   [[nodiscard]] Result<Secret> issue(const BoundClaims& claims) const;
   [[nodiscard]] Result<Secret> issueLegacy(const LegacyClaims& claims) const;  // iss is kubernetes/serviceaccount
   [[nodiscard]] const std::string& url() const { return url_; }
@@ -48,6 +54,7 @@ class Issuer {
  private:
   std::string url_;
   const Snapshot<KeyRing>& ring_;
+  KeepKey keep_;
 };
 
 }  // namespace podpass::token

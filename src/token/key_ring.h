@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <span>
@@ -41,10 +40,6 @@ struct Algorithms {
 };
 // "AUDIENCE=ALGORITHM"; the audience may itself hold '='.
 Result<std::pair<std::string, crypto::KeyType>> parseAudienceAlgorithm(std::string_view text);
-
-// Reads `directory`/signing.key (PEM, 0600), or makes an RSA 2048 key there on first use; the other algorithms' keys are beside it as
-// signing-ES256.key and so on. What was used before stays in the ring, to verify.
-Result<std::shared_ptr<const KeyRing>> openKeyRing(const std::filesystem::path& directory, const Algorithms& algorithms = {});
 
 // {"keys":[…]} of RFC 7517, member order as kube-apiserver's (spec tokens.md §5).
 std::string jwks(const KeyRing& ring);

@@ -1,0 +1,106 @@
+#include "token/key_encryption.h"
+
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/text.h"
+
+namespace podpass::token {
+namespace {
+
+std::optional<std::string> fromHex(std::string_view text) {
+  if (text.size() != 64 || text.find_first_not_of("0123456789abcdefABCDEF") != std::string_view::npos) return std::nullopt;
+  std::string bytes;
+  for (std::size_t i = 0; i < text.size(); i += 2) bytes += static_cast<char>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16));
+  return bytes;
+}
+
+Result<std::vector<Secret>> parseKeks(std::string_view text) {
+  if (text.size() == 32) return std::vector{Secret(text)};
+  std::vector<Secret> keks;
+  for (std::size_t number = 1; !text.empty(); ++number) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
+    if (line.empty() || line.front() == '#') continue;
+    std::optional<std::string> bytes = fromHex(line);
+    if (!bytes)
+      if (Result<std::string> decoded = base64Decode(line); decoded && decoded->size() == 32) bytes = *std::move(decoded);
+    if (!bytes)
+      return Error{Reason::BadRequest, "line " + std::to_string(number) + " is no key of 32 bytes in hexadecimal or base64",
+                   "make one: openssl rand -hex 32"};
+    keks.emplace_back(*bytes);
+  }
+  return keks;
+}
+
+// As ssh does: a key that others can read protects nothing.
+Result<void> checkMode(const std::filesystem::path& file) {
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0 || (status.st_mode & 0077u) == 0) return {};
+  return Error{Reason::BadRequest, "the key-encryption key " + file.string() + " can be read by others", "chmod 600 " + file.string()};
+}
+
+Result<crypto::Envelope> read(const std::filesystem::path& file, std::string& digest) {
+  Result<std::string> text = readFile(file, 64u << 10);
+  if (!text) return text.error();
+  if (Result<void> good = checkMode(file); !good) return good.error();
+  digest = sha256(*text);
+  Result<std::vector<Secret>> keks = parseKeks(*text);
+  OPENSSL_cleanse(text->data(), text->size());
+  Result<crypto::Envelope> envelope = keks ? crypto::Envelope::of(*keks) : Result<crypto::Envelope>(keks.error());
+  if (!envelope) return Error{envelope.error().reason, file.string() + ": " + envelope.error().sentence, envelope.error().fix};
+  return envelope;
+}
+
+}  // namespace
+
+Secret newKekLine() { return Secret(hexLower(randomBytes(32)) + "\n"); }
+
+std::unique_ptr<KeyEncryption> KeyEncryption::of(crypto::Envelope envelope) {
+  auto made = std::make_unique<KeyEncryption>();
+  made->current_ = std::make_shared<Snapshot<crypto::Envelope>>(std::make_shared<const crypto::Envelope>(std::move(envelope)));
+  return made;
+}
+
+Result<std::unique_ptr<KeyEncryption>> KeyEncryption::open(std::filesystem::path file, bool make) {
+  std::error_code ignored;
+  if (make && !std::filesystem::exists(file, ignored)) {
+    if (Result<void> written = writeFileAtomically(file, newKekLine().reveal(), 0600); !written) return written.error();
+  }
+  std::string digest;
+  Result<crypto::Envelope> envelope = read(file, digest);
+  if (!envelope) return envelope.error();
+  std::unique_ptr<KeyEncryption> made = of(*std::move(envelope));
+  made->file_ = std::move(file);
+  made->seen_ = std::move(digest);
+  return made;
+}
+
+Result<bool> KeyEncryption::reload() {
+  if (file_.empty()) return false;
+  std::string digest;
+  Result<crypto::Envelope> envelope = read(file_, digest);
+  if (!envelope) return envelope.error();
+  if (digest == seen_) return false;
+  seen_ = std::move(digest);
+  const bool another = envelope->current() != current_->load()->current();
+  current_->store(std::make_shared<const crypto::Envelope>(*std::move(envelope)));
+  return another;
+}
+
+AtRest KeyEncryption::atRest() const {
+  using Keks = std::shared_ptr<Snapshot<crypto::Envelope>>;
+  return {.prefix = "/registry/secrets/",
+          .seal = [keks = Keks(current_)](const std::string& key, const std::string& text) { return keks->load()->seal(text, key); },
+          .open = [keks = Keks(current_)](const std::string& key, std::string stored) -> Result<std::string> {
+            if (!crypto::Envelope::isSealed(stored)) return stored;
+            Result<Secret> text = keks->load()->open(stored, key);
+            if (!text) return text.error();
+            return std::string(text->reveal());
+          },
+          .stale = [keks = Keks(current_)](std::string_view stored) { return crypto::Envelope::kekOf(stored) != keks->load()->current(); }};
+}
+
+}  // namespace podpass::token

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "base/result.h"
+#include "base/snapshot.h"
+#include "crypto/envelope.h"
+#include "store/store.h"
+
+namespace podpass::token {
+
+// The key-encryption keys, from a file that can be replaced while podpass runs. The file holds one key of 32 bytes as it is, or keys as
+// text, one a line (64 hexadecimal digits or base64; # begins a comment): the first seals, the others only open what they sealed before.
+// Thread-safe.
+class KeyEncryption {
+ public:
+  // `make`: a file that does not exist is made with one new key, 0600. NotFound without. BadRequest: it holds no key, or others may read
+  // it.
+  static Result<std::unique_ptr<KeyEncryption>> open(std::filesystem::path file, bool make);
+  // Keys of this process only, for tests.
+  static std::unique_ptr<KeyEncryption> of(crypto::Envelope envelope);
+
+  [[nodiscard]] std::shared_ptr<const crypto::Envelope> envelope() const { return current_->load(); }
+  // Reads the file again when it was changed: true when another key seals now. What cannot be read is an error, and the old keys stay.
+  Result<bool> reload();
+  // Secrets are sealed on their way to the disk.
+  [[nodiscard]] AtRest atRest() const;
+
+ private:
+  std::filesystem::path file_;
+  std::string seen_;  // a digest of the file's bytes
+  std::shared_ptr<Snapshot<crypto::Envelope>> current_;
+};
+
+// A new key as a line of such a file.
+Secret newKekLine();
+
+}  // namespace podpass::token

@@ -1,0 +1,463 @@
+#include "token/signing_keys.h"
+
+#include <algorithm>
+#include <future>
+
+#include "api/kinds.h"
+#include "base/log.h"
+#include "base/text.h"
+
+namespace podpass::token {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::string_view kPrefix = "/registry/signingkeys.identity.podpass.dev/";
+constexpr std::string_view kSecrets = "/registry/secrets/";
+constexpr auto kLook = 2s;  // how often the clock and the KEK file are looked at when nothing happens
+constexpr int kTries = 8;   // of a conditional write that others win
+constexpr int kStepsAtStart = 16;
+
+std::string objectKey(const std::string& name) { return std::string(kPrefix) + name; }
+std::string privateKey(const std::string& uid) { return "/podpass/signingkeys/" + uid; }  // not below /registry/: no API serves it
+
+Result<Entry> commit(Store& store, Mutation mutation) {
+  std::promise<Result<Entry>> promise;
+  store.commit(std::move(mutation), [&promise](Result<Entry> result) { promise.set_value(std::move(result)); });
+  return promise.get_future().get();
+}
+
+bool isRace(const Error& error) {
+  return error.reason == Reason::Conflict || error.reason == Reason::AlreadyExists || error.reason == Reason::NotFound;
+}
+
+WallTime timeAt(const json::object& object, std::string_view member) {
+  const Result<WallTime> time = parseRfc3339(textAt(object, {"status", member}));
+  return time ? *time : WallTime{};
+}
+// Up to the whole second: a time that is written down must not lie before the one that was meant.
+WallTime wholeSecond(WallTime time) { return WallTime(std::chrono::ceil<std::chrono::seconds>(time.time_since_epoch())); }
+void setTime(json::object& status, std::string_view member, WallTime time) {
+  if (time != WallTime{}) status[member] = rfc3339(time);
+}
+
+json::object newObject(const std::string& name, const std::string& algorithm, WallTime now) {
+  return {{"kind", "SigningKey"},
+          {"apiVersion", "identity.podpass.dev/v1"},
+          {"metadata", json::object{{"name", name}, {"uid", randomUuid()}, {"creationTimestamp", rfc3339(now)}, {"generation", 1}}},
+          {"spec", json::object{{"algorithm", algorithm}}}};
+}
+
+// The token of a token Secret, "" when it is none.
+std::string legacyToken(const json::object& secret) {
+  if (textAt(secret, {"type"}) != "kubernetes.io/service-account-token") return {};
+  Result<std::string> token = base64Decode(textAt(secret, {"data", "token"}));
+  return token ? *std::move(token) : std::string();
+}
+
+}  // namespace
+
+struct SigningKeys::Kept {
+  KeyLife life;
+  DocumentPtr document;
+  std::string uid, kid, sealedBy;
+  bool imported = false, verifyOnly = false;
+};
+
+// What wakes the thread.
+struct SigningKeys::Shared {
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool changed = false, stopping = false, resealed = false;
+  std::vector<std::string> deleted;  // uids of keys whose objects are gone
+};
+
+SigningKeys::SigningKeys(Store& store, KeyEncryption& encryption, const Clock& clock, Settings settings)
+    : store_(store), encryption_(encryption), clock_(clock), settings_(std::move(settings)), shared_(std::make_shared<Shared>()) {}
+
+SigningKeys::~SigningKeys() { stop(); }
+
+RotationPolicy SigningKeys::policy() const {
+  RotationPolicy policy{
+      .algorithms = {std::string(nameOf(settings_.algorithms.standard))}, .every = settings_.every, .cacheLife = settings_.cacheLife};
+  for (const auto& [audience, type] : settings_.algorithms.forAudience) policy.algorithms.emplace(nameOf(type));
+  return policy;
+}
+
+std::vector<SigningKeys::Kept> SigningKeys::read() const {
+  std::vector<Kept> all;
+  const Result<Page> page = store_.range(std::string(kPrefix), "", 0, 0);
+  for (const Entry& entry : page ? page->entries : std::vector<Entry>()) {
+    const json::object& object = entry.document->value;
+    Kept kept;
+    kept.document = entry.document;
+    kept.uid = textAt(object, {"metadata", "uid"});
+    kept.kid = textAt(object, {"status", "kid"});
+    kept.sealedBy = textAt(object, {"status", "sealedBy"});
+    kept.imported = booleanAt(object, {"status", "imported"});
+    kept.verifyOnly = booleanAt(object, {"status", "verifyOnly"});
+    kept.life = {.name = std::string(textAt(object, {"metadata", "name"})),
+                 .algorithm = std::string(textAt(object, {"spec", "algorithm"})),
+                 .state = keyStateNamed(textAt(object, {"status", "state"})),
+                 .revoked = booleanAt(object, {"spec", "revoked"}),
+                 .unbounded = kept.verifyOnly || kept.imported,
+                 .published = timeAt(object, "publishedTime"),
+                 .activated = timeAt(object, "activatedTime"),
+                 .retiring = timeAt(object, "retiringTime"),
+                 .retired = timeAt(object, "retiredTime"),
+                 .tokensUntil = timeAt(object, "tokensUntil"),
+                 .legacyTokensMoved = timeAt(object, "legacyTokensMovedTime")};
+    all.push_back(std::move(kept));
+  }
+  return all;
+}
+
+// Writes what `kept` says into its object, unless somebody changed that meanwhile.
+Result<void> SigningKeys::write(Kept kept) {
+  json::object object = kept.document->value;
+  json::object& status = makeObjectAt(object, {"status"});
+  status["state"] = nameOf(kept.life.state);
+  if (!kept.sealedBy.empty()) status["sealedBy"] = kept.sealedBy;
+  setTime(status, "publishedTime", kept.life.published);
+  setTime(status, "activatedTime", kept.life.activated);
+  setTime(status, "retiringTime", kept.life.retiring);
+  setTime(status, "retiredTime", kept.life.retired);
+  setTime(status, "tokensUntil", kept.life.tokensUntil);
+  setTime(status, "legacyTokensMovedTime", kept.life.legacyTokensMoved);
+  const Result<Entry> written = commit(store_, {objectKey(kept.life.name), std::move(object), kept.document->revision});
+  return written ? Result<void>() : Result<void>(written.error());
+}
+
+Result<std::string> SigningKeys::storePrivateHalf(const std::string& uid, const crypto::KeyPair& pair) {
+  const std::shared_ptr<const crypto::Envelope> envelope = encryption_.envelope();
+  const std::string place = privateKey(uid);
+  json::object value{{"metadata", json::object{{"name", uid}}}, {"sealed", envelope->seal(pair.privatePem().reveal(), place)}};
+  const Result<Entry> stored = commit(store_, {place, std::move(value), 0});
+  if (!stored) return stored.error();
+  return envelope->current();
+}
+
+Result<crypto::KeyPair> SigningKeys::privateHalf(const std::string& uid) const {
+  const std::string place = privateKey(uid);
+  const DocumentPtr document = store_.get(place);
+  if (!document) return Error{Reason::NotFound, "the private half of signing key " + uid + " is gone"};
+  Result<Secret> pem = encryption_.envelope()->open(textAt(document->value, {"sealed"}), place);
+  if (!pem) return pem.error();
+  return crypto::KeyPair::fromPrivatePem(pem->reveal());
+}
+
+Result<KeyPtr> SigningKeys::keyOf(const Kept& kept) {
+  const bool signs = kept.life.state == KeyState::Active;
+  KeyPtr& loaded = loaded_[kept.uid + (signs ? "/private" : "/public")];
+  if (loaded) return loaded;
+  if (signs) {
+    Result<crypto::KeyPair> pair = privateHalf(kept.uid);
+    if (!pair) return pair.error();
+    Result<jose::Key> key = jose::makeKey(*std::move(pair));
+    if (!key) return key.error();
+    loaded = std::make_shared<const jose::Key>(*std::move(key));
+  } else {
+    const json::object* jwk = objectAt(kept.document->value, {"status", "publicKey"});
+    Result<jose::Key> key = jwk != nullptr ? jose::fromJwk(*jwk) : Result<jose::Key>(Error{Reason::Internal, "it has no public key"});
+    if (!key) return Error{key.error().reason, "signing key " + kept.life.name + ": " + key.error().sentence};
+    loaded = std::make_shared<const jose::Key>(*std::move(key));
+  }
+  return loaded;
+}
+
+// The ring is what the store says: active keys sign, published and retiring ones verify and are shown.
+Result<void> SigningKeys::reload() {
+  const std::vector<Kept> all = read();
+  std::vector<KeyLife> lives;
+  for (const Kept& kept : all) lives.push_back(kept.life);
+  std::map<std::string, KeyPtr> signers;  // by algorithm
+  std::vector<KeyPtr> keys;
+  for (const Kept& kept : all) {
+    if (kept.life.revoked || kept.life.state == KeyState::Pending || kept.life.state == KeyState::Retired) continue;
+    Result<KeyPtr> key = keyOf(kept);
+    if (!key) return key.error();
+    keys.push_back(*key);
+    if (const KeyLife* signer = signerOf(lives, kept.life.algorithm); signer != nullptr && signer->name == kept.life.name)
+      signers[kept.life.algorithm] = *key;
+    const std::lock_guard lock(promises_);
+    std::int64_t& promised = promised_[kept.kid];
+    promised = std::max(promised, std::chrono::floor<std::chrono::seconds>(kept.life.tokensUntil.time_since_epoch()).count());
+  }
+  std::erase_if(loaded_, [&](const auto& entry) { return std::find(keys.begin(), keys.end(), entry.second) == keys.end(); });
+  if (signers.empty()) return Error{Reason::Unavailable, "there is no active signing key"};
+  const auto standard = signers.find(std::string(nameOf(settings_.algorithms.standard)));
+  const KeyPtr first = standard != signers.end() ? standard->second : signers.begin()->second;
+  std::stable_partition(keys.begin(), keys.end(), [&](const KeyPtr& key) { return key == first; });
+  std::map<std::string, KeyPtr> forAudience;
+  for (const auto& [audience, type] : settings_.algorithms.forAudience)
+    if (const auto found = signers.find(std::string(nameOf(type))); found != signers.end()) forAudience[audience] = found->second;
+  ring_.store(std::make_shared<const KeyRing>(std::move(keys), std::move(forAudience)));
+  return {};
+}
+
+Result<void> SigningKeys::adopt(const crypto::KeyPair& pair) {
+  const std::lock_guard lock(steps_);
+  Result<jose::Key> key = jose::makeKey(pair);
+  if (!key) return key.error();
+  for (const Kept& kept : read())
+    if (kept.kid == key->kid) return {};
+  const WallTime now = wholeSecond(clock_.now());
+  const std::optional<crypto::KeyType> type = pair.type();
+  json::object object = newObject("imported-" + hexLower(sha256(key->kid)).substr(0, 10), std::string(type ? nameOf(*type) : "RS256"), now);
+  json::object& status = makeObjectAt(object, {"status"});
+  status = {{"kid", key->kid}, {"state", pair.hasPrivate() ? "Active" : "Retiring"}, {"imported", true}, {"publicKey", jose::toJwk(*key)}};
+  setTime(status, "publishedTime", now);
+  setTime(status, pair.hasPrivate() ? "activatedTime" : "retiringTime", now);
+  if (pair.hasPrivate()) {
+    Result<std::string> sealedBy = storePrivateHalf(std::string(textAt(object, {"metadata", "uid"})), pair);
+    if (!sealedBy) return sealedBy.error();
+    status["sealedBy"] = *sealedBy;
+  } else {
+    status["verifyOnly"] = true;
+  }
+  const std::string name(textAt(object, {"metadata", "name"}));
+  const Result<Entry> made = commit(store_, {objectKey(name), std::move(object), 0});
+  if (!made && made.error().reason != Reason::AlreadyExists) return made.error();
+  log::info("signing key imported", {{"name", name}, {"kid", key->kid}});
+  return {};
+}
+
+Result<void> SigningKeys::open() {
+  for (int step = 0; step < kStepsAtStart; ++step) {
+    const Result<RotationStep> done = advance();
+    if (!done && !isRace(done.error())) return done.error();
+    if (done && done->what == RotationStep::What::Wait) break;
+  }
+  const std::lock_guard lock(steps_);
+  return reload();
+}
+
+Result<void> SigningKeys::create(const std::string& name, const std::string& algorithm) {
+  const Result<Entry> made = commit(store_, {objectKey(name), newObject(name, algorithm, clock_.now()), 0});
+  return made || made.error().reason == Reason::AlreadyExists ? Result<void>() : Result<void>(made.error());
+}
+
+// First the private half, under the object's uid, where only one server can put it; then what the object says of it. Who comes second, or
+// after a crash between the two, finds the first's.
+Result<void> SigningKeys::generate(const Kept& kept) {
+  Result<crypto::KeyPair> pair = privateHalf(kept.uid);
+  if (!pair && pair.error().reason == Reason::NotFound) {
+    const Result<crypto::KeyType> type = crypto::keyTypeNamed(kept.life.algorithm);
+    if (!type) return type.error();
+    pair = crypto::KeyPair::generate(*type);
+    if (!pair) return pair.error();
+    if (Result<std::string> stored = storePrivateHalf(kept.uid, *pair); !stored) return stored.error();
+  }
+  if (!pair) return pair.error();
+  Result<jose::Key> key = jose::makeKey(*pair);
+  if (!key) return key.error();
+  json::object object = kept.document->value;
+  json::object& status = makeObjectAt(object, {"status"});
+  status = {{"kid", key->kid}, {"state", nameOf(KeyState::Published)}, {"publicKey", jose::toJwk(*key)}};
+  status["sealedBy"] = crypto::Envelope::kekOf(textAt(store_.get(privateKey(kept.uid))->value, {"sealed"}));
+  setTime(status, "publishedTime", wholeSecond(clock_.now()));
+  const Result<Entry> written = commit(store_, {objectKey(kept.life.name), std::move(object), kept.document->revision});
+  return written ? Result<void>() : Result<void>(written.error());
+}
+
+// Legacy tokens do not expire, so the successor signs them anew: the same claims, byte for byte. The verifier takes the old copy, which
+// pods still have mounted, for as long as its key is in the ring.
+Result<void> SigningKeys::moveLegacyTokens(Kept kept) {
+  const std::shared_ptr<const KeyRing> ring = ring_.load();
+  const Result<Page> secrets = store_.range(std::string(kSecrets), "", 0, 0);
+  if (!secrets) return secrets.error();
+  std::size_t moved = 0;
+  for (const Entry& entry : secrets->entries) {
+    const std::string token = legacyToken(entry.document->value);
+    const Result<jose::UnverifiedJws> jws = token.empty() ? Result<jose::UnverifiedJws>(Error{}) : jose::parseCompactJws(token);
+    if (!jws || jws->kid != kept.kid) continue;
+    const Result<std::string> payload = base64UrlDecode(std::string_view(jws->signingInput).substr(jws->signingInput.find('.') + 1));
+    const Result<std::string> anew = jose::signCompact(ring->signer(), *payload);
+    if (!anew) return anew.error();
+    json::object secret = entry.document->value;
+    makeObjectAt(secret, {"data"})["token"] = base64Encode(*anew);
+    const Result<Entry> written = commit(store_, {entry.key, std::move(secret), entry.document->revision});
+    if (!written && written.error().reason != Reason::NotFound) return written.error();
+    ++moved;
+  }
+  kept.life.legacyTokensMoved = moved > 0 ? wholeSecond(clock_.now()) : std::max(kept.life.retiring, WallTime(1s));
+  if (moved > 0) log::info("legacy tokens signed anew", {{"kid", kept.kid}, {"count", std::to_string(moved)}});
+  return write(std::move(kept));
+}
+
+Result<void> SigningKeys::drop(Kept kept) {
+  kept.life.state = KeyState::Retired;
+  kept.life.retired = wholeSecond(clock_.now());
+  const std::string uid = kept.uid;
+  if (Result<void> written = write(std::move(kept)); !written) return written;
+  return removePrivateHalf(uid);
+}
+
+Result<void> SigningKeys::removePrivateHalf(const std::string& uid) {
+  const Result<Entry> gone = commit(store_, {privateKey(uid), std::nullopt, std::nullopt});
+  return gone || gone.error().reason == Reason::NotFound ? Result<void>() : Result<void>(gone.error());
+}
+
+Result<void> SigningKeys::apply(const RotationStep& step, const std::vector<Kept>& keys) {
+  using What = RotationStep::What;
+  if (step.what == What::Create) return create(step.subject, step.algorithm);
+  const auto found = std::find_if(keys.begin(), keys.end(), [&](const Kept& kept) { return kept.life.name == step.subject; });
+  if (found == keys.end()) return {};
+  Kept kept = *found;
+  if (step.what == What::Generate) return generate(kept);
+  if (step.what == What::MoveLegacy) return moveLegacyTokens(std::move(kept));
+  if (step.what == What::Drop) return drop(std::move(kept));
+  if (step.what == What::Forget) {
+    const Result<Entry> gone = commit(store_, {objectKey(kept.life.name), std::nullopt, kept.document->revision});
+    return gone ? Result<void>() : Result<void>(gone.error());
+  }
+  if (step.what == What::Activate) {
+    kept.life.state = KeyState::Active;
+    kept.life.activated = wholeSecond(clock_.now());
+  } else {
+    kept.life.state = KeyState::Retiring;
+    kept.life.retiring = wholeSecond(clock_.now());
+  }
+  return write(std::move(kept));
+}
+
+Result<RotationStep> SigningKeys::advance() {
+  const std::lock_guard lock(steps_);
+  const std::vector<Kept> keys = read();
+  std::vector<KeyLife> lives;
+  for (const Kept& kept : keys) lives.push_back(kept.life);
+  RotationStep step = nextStep(lives, policy(), clock_.now());
+  if (step.what == RotationStep::What::Wait) return step;
+  if (Result<void> done = apply(step, keys); !done) return done.error();
+  static constexpr std::array<const char*, 7> kDone{"created", "published", "activated", "retiring", "legacy tokens moved",
+                                                    "retired", "forgotten"};
+  log::info("signing key rotation stepped", {{"name", step.subject}, {"step", kDone.at(static_cast<std::size_t>(step.what))}});
+  const bool hasSigner = step.what != RotationStep::What::Create && step.what != RotationStep::What::Generate;
+  if (hasSigner || ring_.load()) {
+    if (Result<void> loaded = reload(); !loaded && loaded.error().reason != Reason::Unavailable) return loaded.error();
+  }
+  return step;
+}
+
+Result<void> SigningKeys::keepUntil(const jose::Key& key, std::int64_t expires) {
+  const Result<void> kept = promise(key, expires);
+  if (kept || kept.error().reason != Reason::Conflict) return kept;
+  const std::lock_guard lock(steps_);  // the watch has not told us yet
+  if (Result<void> loaded = reload(); !loaded) return loaded;
+  return kept;
+}
+
+Result<void> SigningKeys::promise(const jose::Key& key, std::int64_t expires) {
+  const std::lock_guard lock(promises_);
+  const auto known = promised_.find(key.kid);
+  if (known != promised_.end() && known->second >= expires) return {};
+  const std::int64_t now = std::chrono::floor<std::chrono::seconds>(clock_.now().time_since_epoch()).count();
+  const std::int64_t until = expires + std::max<std::int64_t>(1, (expires - now) / 8);
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    std::vector<Kept> all = read();
+    const auto kept = std::find_if(all.begin(), all.end(), [&](const Kept& each) { return each.kid == key.kid; });
+    if (kept == all.end() || kept->life.revoked || kept->life.state == KeyState::Retired) break;
+    kept->life.tokensUntil = std::max(kept->life.tokensUntil, WallTime(std::chrono::seconds(until)));
+    const Result<void> written = write(std::move(*kept));
+    if (!written && isRace(written.error())) continue;
+    if (written) promised_[key.kid] = until;
+    return written;
+  }
+  return Error{Reason::Conflict, "the signing key " + key.kid + " has left the ring"};
+}
+
+Result<std::size_t> SigningKeys::rewrap() {
+  const std::lock_guard lock(steps_);
+  const std::shared_ptr<const crypto::Envelope> envelope = encryption_.envelope();
+  std::size_t done = 0;
+  for (Kept& kept : read()) {
+    const std::string place = privateKey(kept.uid);
+    const DocumentPtr document = store_.get(place);
+    if (!document) continue;
+    const std::string_view sealed = textAt(document->value, {"sealed"});
+    if (crypto::Envelope::kekOf(sealed) != envelope->current()) {
+      Result<Secret> pem = envelope->open(sealed, place);
+      if (!pem) return pem.error();
+      json::object value = document->value;
+      value["sealed"] = envelope->seal(pem->reveal(), place);
+      if (const Result<Entry> written = commit(store_, {place, std::move(value), document->revision}); !written) return written.error();
+      ++done;
+    }
+    if (kept.sealedBy == envelope->current()) continue;
+    kept.sealedBy = envelope->current();
+    if (Result<void> written = write(kept); !written) return written.error();
+  }
+  return done;
+}
+
+Result<void> SigningKeys::start() {
+  const auto shared = shared_;
+  Result<std::unique_ptr<Subscription>> subscription =
+      store_.watch(std::string(kPrefix), store_.revision(), [shared](const Change& change) {
+        const std::lock_guard lock(shared->mutex);
+        shared->changed = true;
+        if (change.type == Change::Type::Deleted) shared->deleted.emplace_back(textAt(change.entry.document->value, {"metadata", "uid"}));
+        shared->wake.notify_all();
+      });
+  if (!subscription) return subscription.error();
+  subscription_ = *std::move(subscription);
+  shared_->changed = true;
+  thread_ = std::thread([this] { run(); });
+  return {};
+}
+
+void SigningKeys::stop() {
+  {
+    const std::lock_guard lock(shared_->mutex);
+    shared_->stopping = true;
+    shared_->wake.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+  subscription_ = nullptr;
+}
+
+// Secrets first, on the store's thread; then, when they are done, the private halves.
+void SigningKeys::run() {
+  const auto shared = shared_;
+  const auto reseal = [&] {
+    store_.reseal([shared](const Result<std::size_t>& sealed) {
+      if (!sealed) log::error("Secrets not sealed anew", {{"err", sealed.error().sentence}});
+      const std::lock_guard lock(shared->mutex);
+      shared->resealed = static_cast<bool>(sealed);
+      shared->wake.notify_all();
+    });
+  };
+  reseal();
+  for (;;) {
+    bool changed = false, resealed = false;
+    std::vector<std::string> deleted;
+    {
+      std::unique_lock lock(shared->mutex);
+      shared->wake.wait_for(lock, kLook, [&] { return shared->changed || shared->stopping || shared->resealed; });
+      if (shared->stopping) return;
+      changed = std::exchange(shared->changed, false);
+      resealed = std::exchange(shared->resealed, false);
+      deleted.swap(shared->deleted);
+    }
+    for (const std::string& uid : deleted) (void)removePrivateHalf(uid);
+    if (const Result<bool> other = encryption_.reload(); !other) {
+      log::error("key-encryption keys not read", {{"err", log::chain(other.error())}});
+    } else if (*other) {
+      log::info("key-encryption key replaced", {{"kek", encryption_.envelope()->current()}});
+      reseal();
+    }
+    if (resealed)
+      if (const Result<std::size_t> done = rewrap(); !done) log::error("signing keys not sealed anew", {{"err", log::chain(done.error())}});
+    if (changed) {
+      const std::lock_guard lock(steps_);
+      if (Result<void> loaded = reload(); !loaded) log::error("key ring not loaded", {{"err", log::chain(loaded.error())}});
+    }
+    for (bool more = true; more;) {
+      const Result<RotationStep> step = advance();
+      if (!step && !isRace(step.error())) log::error("signing key rotation failed", {{"err", log::chain(step.error())}});
+      more = step && step->what != RotationStep::What::Wait;
+    }
+  }
+}
+
+}  // namespace podpass::token

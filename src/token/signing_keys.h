@@ -1,0 +1,85 @@
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "base/clock.h"
+#include "store/store.h"
+#include "token/key_encryption.h"
+#include "token/key_ring.h"
+#include "token/key_rotation.h"
+
+namespace podpass::token {
+
+// The key ring as it is kept in the store: a SigningKey object for each key, and its private half, sealed, where no API serves it. Any
+// number of servers over one store hold the same ring: each step of a rotation is one conditional write, and who loses the race goes on
+// from what the winner wrote. Thread-safe. The store, the encryption and the clock outlive it.
+class SigningKeys {
+ public:
+  struct Settings {
+    Algorithms algorithms = {};
+    std::chrono::seconds every{0};         // --signing-key-rotation; 0: only when asked
+    std::chrono::seconds cacheLife{3600};  // --jwks-max-age
+  };
+  SigningKeys(Store& store, KeyEncryption& encryption, const Clock& clock, Settings settings);
+  ~SigningKeys();  // stops
+  SigningKeys(const SigningKeys&) = delete;
+  SigningKeys& operator=(const SigningKeys&) = delete;
+
+  // Takes over a key that others use already: one with a private half signs from now on, one without only verifies, until it is revoked. A
+  // key that the ring knows stays as it is, so that a flag given at every start does not undo a rotation.
+  Result<void> adopt(const crypto::KeyPair& pair);
+  // Makes sure that there is a key to sign with (on the first start: makes it), and fills the ring.
+  Result<void> open();
+  // Follows the store and the clock on a thread of its own until stop().
+  Result<void> start();
+  void stop();
+
+  [[nodiscard]] const Snapshot<KeyRing>& ring() const { return ring_; }
+  [[nodiscard]] std::chrono::seconds cacheLife() const { return settings_.cacheLife; }
+  // To be called before a token that expires at `expires` (seconds since the epoch) is handed out: the key will not leave the ring sooner.
+  // What is promised is durable, and promised a little ahead, so that few tokens wait for the disk. Conflict: the key has just left, sign
+  // with the ring's new one.
+  Result<void> keepUntil(const jose::Key& key, std::int64_t expires);
+  // Does the next step of the rotation, if one is due, and says which. `start` does this by itself.
+  Result<RotationStep> advance();
+  // Seals every private half under the current key-encryption key: how many it was.
+  Result<std::size_t> rewrap();
+
+ private:
+  struct Kept;  // a SigningKey object, read
+  struct Shared;
+  std::vector<Kept> read() const;
+  Result<void> reload();
+  Result<void> apply(const RotationStep& step, const std::vector<Kept>& keys);
+  Result<void> create(const std::string& name, const std::string& algorithm);
+  Result<void> generate(const Kept& key);
+  Result<void> moveLegacyTokens(Kept key);
+  Result<void> drop(Kept key);
+  Result<void> write(Kept key);
+  Result<void> promise(const jose::Key& key, std::int64_t expires);
+  Result<void> removePrivateHalf(const std::string& uid);
+  Result<crypto::KeyPair> privateHalf(const std::string& uid) const;
+  Result<std::string> storePrivateHalf(const std::string& uid, const crypto::KeyPair& pair);
+  Result<KeyPtr> keyOf(const Kept& key);
+  void run();
+  [[nodiscard]] RotationPolicy policy() const;
+
+  Store& store_;
+  KeyEncryption& encryption_;
+  const Clock& clock_;
+  const Settings settings_;
+  std::mutex steps_;                      // one step or reload at a time
+  std::map<std::string, KeyPtr> loaded_;  // by uid and whether it is private; guarded by steps_
+  Snapshot<KeyRing> ring_;
+  std::mutex promises_;
+  std::map<std::string, std::int64_t, std::less<>> promised_;  // kid → seconds; guarded by promises_
+  std::shared_ptr<Shared> shared_;                             // with callbacks that may come after the end
+  std::unique_ptr<Subscription> subscription_;
+  std::thread thread_;
+};
+
+}  // namespace podpass::token

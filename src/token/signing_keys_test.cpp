@@ -1,0 +1,320 @@
+#include "token/signing_keys.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "crypto/test_pem.h"
+#include "token/issuer.h"
+#include "token/verifier.h"
+
+namespace podpass::token {
+namespace {
+
+using namespace std::chrono_literals;
+using What = RotationStep::What;
+
+constexpr const char* kIssuer = "https://issuer.example";
+constexpr const char* kAudience = "https://kubernetes.default.svc";
+constexpr std::string_view kObjects = "/registry/signingkeys.identity.podpass.dev/";
+
+std::unique_ptr<KeyEncryption> encryption() { return KeyEncryption::of(*crypto::Envelope::of({Secret(std::string(32, 'k'))})); }
+
+Result<Entry> commit(Store& store, Mutation mutation) {
+  std::promise<Result<Entry>> promise;
+  store.commit(std::move(mutation), [&promise](Result<Entry> result) { promise.set_value(std::move(result)); });
+  return promise.get_future().get();
+}
+
+// Quick keys, as most of these tests make several.
+SigningKeys::Settings settings() { return {.algorithms = {.standard = crypto::KeyType::P256}, .every = 0s, .cacheLife = 3600s}; }
+
+// One server: a ring over a store that others may share.
+struct Server {
+  SigningKeys keys;
+  Issuer issuer;
+  Verifier verifier;
+
+  Server(Store& store, KeyEncryption& kek, const Clock& clock, SigningKeys::Settings how = settings())
+      : keys(store, kek, clock, std::move(how)),
+        issuer(kIssuer, keys.ring(), [this](const jose::Key& key, std::int64_t expires) { return keys.keepUntil(key, expires); }),
+        verifier(
+            {kIssuer}, {kAudience}, keys.ring(),
+            [&store](std::string_view plural, const std::string& ns, const std::string& name) -> Result<DocumentPtr> {
+              DocumentPtr found = store.get("/registry/" + std::string(plural) + "/" + ns + "/" + name);
+              return found ? Result<DocumentPtr>(found) : Result<DocumentPtr>(Error{Reason::NotFound, "not found"});
+            },
+            clock) {}
+  Result<Secret> token(const Clock& clock, std::chrono::seconds life = 600s) const {
+    const std::int64_t now = std::chrono::floor<std::chrono::seconds>(clock.now().time_since_epoch()).count();
+    return issuer.issue(
+        {.ns = "default", .serviceAccount = {"default", "u"}, .audiences = {kAudience}, .issuedAt = now, .expires = now + life.count()});
+  }
+  std::string refusal(const Secret& token) const {
+    const Result<Identity> who = verifier.verify(token.reveal(), {});
+    return who ? "" : who.error().sentence;
+  }
+  std::vector<What> settle() {
+    std::vector<What> done;
+    for (int i = 0; i < 30; ++i) {
+      const Result<RotationStep> step = keys.advance();
+      if (!step || step->what == What::Wait) break;
+      done.push_back(step->what);
+    }
+    return done;
+  }
+};
+
+struct Cluster {
+  FakeClock clock{WallTime(std::chrono::seconds(1'700'000'000))};
+  std::unique_ptr<Store> store = makeMemoryStore();
+  std::unique_ptr<KeyEncryption> kek = encryption();
+  Cluster() { (void)commit(*store, {"/registry/serviceaccounts/default/default", json::object{{"metadata", {{"uid", "u"}}}}, 0}); }
+  json::object signingKey(const std::string& name) const {
+    const DocumentPtr found = store->get(std::string(kObjects) + name);
+    return found ? found->value : json::object();
+  }
+  std::string state(const std::string& name) const { return std::string(textAt(signingKey(name), {"status", "state"})); }
+  void change(const std::string& name, const std::function<void(json::object&)>& edit) {
+    json::object object = signingKey(name);
+    if (object.empty())
+      object = {{"kind", "SigningKey"},
+                {"apiVersion", "identity.podpass.dev/v1"},
+                {"metadata", {{"name", name}, {"uid", randomUuid()}}},
+                {"spec", {{"algorithm", "ES256"}}}};
+    edit(object);
+    ASSERT_TRUE(commit(*store, {std::string(kObjects) + name, std::move(object), std::nullopt}));
+  }
+};
+
+TEST(SigningKeys, MakesAKeyOnceAndKeepsItsPrivateHalfSealedAndOutOfTheApi) {
+  Cluster cluster;
+  Server first(*cluster.store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(first.keys.open());
+  const std::string kid = first.keys.ring().load()->signer().kid;
+  Server second(*cluster.store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(second.keys.open());
+  EXPECT_EQ(second.keys.ring().load()->signer().kid, kid);
+  EXPECT_EQ(second.refusal(*first.token(cluster.clock)), "");
+
+  const json::object object = cluster.signingKey("es256-1");
+  EXPECT_EQ(textAt(object, {"status", "kid"}), kid);
+  EXPECT_EQ(textAt(object, {"status", "publicKey", "kid"}), kid);
+  EXPECT_EQ(json::serialize(object).find("\"d\""), std::string::npos);
+  const Result<Page> all = cluster.store->range("", "", 0, 0);
+  for (const Entry& entry : all->entries) EXPECT_EQ(entry.document->text.find("PRIVATE KEY"), std::string::npos) << entry.key;
+  const auto stranger = KeyEncryption::of(*crypto::Envelope::of({Secret(std::string(32, 'x'))}));
+  Server locked(*cluster.store, *stranger, cluster.clock);
+  EXPECT_EQ(locked.keys.open().error().reason, Reason::Unavailable) << "without its key-encryption key it must not start anew";
+}
+
+TEST(SigningKeys, ServersThatStartTogetherAgreeOnOneKey) {
+  Cluster cluster;
+  std::vector<std::unique_ptr<Server>> servers;
+  for (int i = 0; i < 4; ++i) servers.push_back(std::make_unique<Server>(*cluster.store, *cluster.kek, cluster.clock));
+  {
+    std::vector<std::jthread> starting;
+    for (auto& server : servers) starting.emplace_back([&server] { EXPECT_TRUE(server->keys.open()); });
+  }
+  for (auto& server : servers) EXPECT_EQ(server->keys.ring().load()->signer().kid, servers[0]->keys.ring().load()->signer().kid);
+  EXPECT_EQ(cluster.store->range(std::string(kObjects), "", 0, 0)->entries.size(), 1u);
+}
+
+TEST(SigningKeys, RotateOnlineWithoutARefusedToken) {
+  Cluster cluster;
+  Server server(*cluster.store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(server.keys.open());
+  const std::string first = server.keys.ring().load()->signer().kid;
+  const Secret longLived = *server.token(cluster.clock, 36000s);
+  cluster.change("asked", [](json::object&) {});
+  EXPECT_EQ(server.settle(), std::vector{What::Generate});
+  EXPECT_EQ(server.keys.ring().load()->signer().kid, first);
+  EXPECT_EQ(server.keys.ring().load()->keys().size(), 2u) << "both are published";
+  cluster.clock.advance(3781s);
+  EXPECT_EQ(server.settle(), (std::vector{What::Activate, What::Retire}));
+  EXPECT_NE(server.keys.ring().load()->signer().kid, first);
+  EXPECT_EQ(cluster.state("es256-1"), "Retiring");
+  cluster.clock.advance(36000s - 3781s + 60s);  // the last second in which it is accepted
+  EXPECT_EQ(server.settle(), std::vector<What>{});
+  EXPECT_EQ(server.refusal(longLived), "");
+  cluster.clock.advance(36000s / 8 + 3900s);  // what was promised ahead, and the readers' cache
+  EXPECT_EQ(server.settle(), (std::vector{What::MoveLegacy, What::Drop}));
+  EXPECT_EQ(server.keys.ring().load()->find(first), nullptr);
+  const Result<Page> halves = cluster.store->range("/podpass/signingkeys/", "", 0, 0);
+  EXPECT_EQ(halves->entries.size(), 1u) << "the retired key's private half is gone";
+}
+
+TEST(SigningKeys, AServerThatIsBehindSignsWithTheNewKeyWhenItsOwnHasLeft) {
+  Cluster cluster;
+  Server server(*cluster.store, *cluster.kek, cluster.clock), behind(*cluster.store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(server.keys.open());
+  ASSERT_TRUE(behind.keys.open());
+  cluster.change("es256-1", [](json::object& object) { makeObjectAt(object, {"spec"})["revoked"] = true; });
+  server.settle();
+  EXPECT_EQ(cluster.state("es256-1"), "Retired");
+  const Result<Secret> token = behind.token(cluster.clock);  // no watch has told it yet
+  ASSERT_TRUE(token) << token.error().sentence;
+  EXPECT_EQ(server.refusal(*token), "");
+}
+
+TEST(SigningKeys, RevokingEndsAKeyAtOnce) {
+  Cluster cluster;
+  Server server(*cluster.store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(server.keys.open());
+  const Secret token = *server.token(cluster.clock);
+  ASSERT_EQ(server.refusal(token), "");
+  cluster.change("es256-1", [](json::object& object) { makeObjectAt(object, {"spec"})["revoked"] = true; });
+  EXPECT_EQ(server.settle(), (std::vector{What::Drop, What::Create, What::Generate, What::Activate}));
+  EXPECT_EQ(server.refusal(token), "invalid signature, no keys found");
+  EXPECT_EQ(server.refusal(*server.token(cluster.clock)), "");
+}
+
+TEST(SigningKeys, TakeOverFromFilesThatAnotherApiServerSignedWith) {
+  Cluster cluster;
+  const crypto::KeyPair signing = crypto::readPemKeys(crypto::test::kSshRsa)->front(),
+                        older = crypto::readPemKeys(crypto::test::kSshEc)->front();
+  const crypto::KeyPair olderPublic = *crypto::KeyPair::fromPublicDer(older.publicDer());
+  SigningKeys::Settings how = settings();
+  how.algorithms.standard = crypto::KeyType::Rsa2048;
+  Server server(*cluster.store, *cluster.kek, cluster.clock, how);
+  for (int start = 0; start < 2; ++start) {  // the flags are given at every start
+    ASSERT_TRUE(server.keys.adopt(signing));
+    ASSERT_TRUE(server.keys.adopt(olderPublic));
+    ASSERT_TRUE(server.keys.open());
+    const auto ring = server.keys.ring().load();
+    ASSERT_EQ(ring->keys().size(), 2u);
+    EXPECT_EQ(ring->signer().key.publicDer(), signing.publicDer());
+  }
+  const std::string theirs = *jose::signCompact(
+      *jose::makeKey(older),
+      R"({"aud":["https://kubernetes.default.svc"],"exp":1700000600,"iat":1700000000,"iss":"https://issuer.example","kubernetes.io":{"namespace":"default","serviceaccount":{"name":"default","uid":"u"}},"nbf":1700000000,"sub":"system:serviceaccount:default:default"})");
+  EXPECT_EQ(server.refusal(Secret(theirs)), "");
+  cluster.change("asked", [](json::object& object) { makeObjectAt(object, {"spec"})["algorithm"] = "RS256"; });
+  server.settle();
+  cluster.clock.advance(3781s);
+  EXPECT_EQ(server.settle(), (std::vector{What::Activate, What::Retire}));
+  ASSERT_TRUE(server.keys.adopt(signing));
+  EXPECT_NE(server.keys.ring().load()->signer().key.publicDer(), signing.publicDer()) << "the flag must not undo the rotation";
+}
+
+TEST(SigningKeys, LegacyTokensMoveToTheNextKeyAndTheMountedCopyStaysGoodUntilThen) {
+  Cluster cluster;
+  Server server(*cluster.store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(server.keys.open());
+  const Secret old = *server.issuer.issueLegacy({.ns = "default", .secretName = "t", .serviceAccount = {"default", "u"}});
+  ASSERT_TRUE(commit(*cluster.store, {"/registry/secrets/default/t",
+                                      json::object{{"type", "kubernetes.io/service-account-token"},
+                                                   {"metadata", {{"name", "t"}}},
+                                                   {"data", {{"token", base64Encode(old.reveal())}}}},
+                                      0}));
+  ASSERT_EQ(server.refusal(old), "");
+  cluster.change("asked", [](json::object&) {});
+  server.settle();
+  cluster.clock.advance(3781s);
+  server.settle();
+  cluster.clock.advance(62s);
+  EXPECT_EQ(server.settle(), std::vector{What::MoveLegacy});
+  const Secret moved(*base64Decode(textAt(cluster.store->get("/registry/secrets/default/t")->value, {"data", "token"})));
+  EXPECT_FALSE(moved == old);
+  EXPECT_EQ(server.refusal(moved), "");
+  EXPECT_EQ(server.refusal(old), "") << "pods still have it mounted";
+  cluster.clock.advance(3781s);
+  EXPECT_EQ(server.settle(), std::vector{What::Drop});
+  EXPECT_EQ(server.refusal(moved), "");
+  EXPECT_EQ(server.refusal(old), "invalid signature, no keys found");
+}
+
+TEST(SigningKeys, SealTheirPrivateHalvesAnewWhenTheKekIsReplaced) {
+  const std::filesystem::path directory = std::filesystem::temp_directory_path() / ("podpass-kek-" + randomUuid());
+  ASSERT_TRUE(makeDirectories(directory));
+  const std::filesystem::path file = directory / "kek";
+  EXPECT_EQ(KeyEncryption::open(file, false).error().reason, Reason::NotFound);
+  auto kek = KeyEncryption::open(file, true);
+  ASSERT_TRUE(kek) << kek.error().sentence;
+  Cluster cluster;
+  Server server(*cluster.store, **kek, cluster.clock);
+  ASSERT_TRUE(server.keys.open());
+  const std::string before = (*kek)->envelope()->current(), oldLine = *readFile(file);
+  const Result<bool> unchanged = (*kek)->reload();
+  EXPECT_FALSE(*unchanged);
+  ASSERT_TRUE(writeFileAtomically(file, std::string(newKekLine().reveal()) + "# the one before\n" + oldLine, 0600));
+  EXPECT_TRUE(*(*kek)->reload());
+  EXPECT_EQ(*server.keys.rewrap(), 1u);
+  EXPECT_EQ(*server.keys.rewrap(), 0u);
+  EXPECT_NE((*kek)->envelope()->current(), before);
+  EXPECT_EQ(textAt(cluster.signingKey("es256-1"), {"status", "sealedBy"}), (*kek)->envelope()->current());
+  const auto alone = KeyEncryption::of(*crypto::Envelope::of({Secret(std::string(32, 'q'))}));
+  EXPECT_FALSE(Server(*cluster.store, *alone, cluster.clock).keys.open());
+
+  ASSERT_TRUE(writeFileAtomically(file, "not a key\n", 0600));
+  EXPECT_FALSE((*kek)->reload()) << "and the old keys stay";
+  EXPECT_TRUE(Server(*cluster.store, **kek, cluster.clock).keys.open());
+  ASSERT_TRUE(writeFileAtomically(file, oldLine, 0644));
+  EXPECT_NE(KeyEncryption::open(file, false).error().sentence.find("can be read by others"), std::string::npos);
+  std::filesystem::remove_all(directory);
+}
+
+TEST(SigningKeys, RefuseNoTokenWhileTheyRotateUnderLoad) {
+  const SystemClock clock;
+  Cluster cluster;
+  SigningKeys::Settings how = settings();
+  how.every = 2s;
+  how.cacheLife = 1s;
+  Server one(*cluster.store, *cluster.kek, clock, how), two(*cluster.store, *cluster.kek, clock, how);
+  ASSERT_TRUE(one.keys.open());
+  ASSERT_TRUE(two.keys.open());
+  const std::string first = one.keys.ring().load()->signer().kid;
+  ASSERT_TRUE(one.keys.start());
+  ASSERT_TRUE(two.keys.start());
+  std::atomic<bool> over = false;
+  std::atomic<int> refused = 0, checked = 0;
+  std::atomic<std::size_t> kids = 0;
+  const auto work = [&](Server& signer, Server& verifier) {
+    // a relying party: its copy of the keys is as old as the JWKS allows
+    std::vector<jose::Key> cached = *jose::parseJwks(jwks(*verifier.keys.ring().load()));
+    SteadyTime fetched = clock.steady();
+    std::set<std::string> seen;
+    while (!over) {
+      const Result<Secret> token = signer.token(clock, 2s);
+      const Result<jose::UnverifiedJws> jws = token ? jose::parseCompactJws(token->reveal()) : Result<jose::UnverifiedJws>(token.error());
+      if (clock.steady() - fetched > how.cacheLife) {
+        cached = *jose::parseJwks(jwks(*verifier.keys.ring().load()));
+        fetched = clock.steady();
+      }
+      const bool relied = jws && std::any_of(cached.begin(), cached.end(),
+                                             [&](const jose::Key& key) { return key.kid == jws->kid && jose::verifies(key, *jws); });
+      if (!relied || !verifier.refusal(*token).empty()) ++refused;
+      if (jws) seen.insert(jws->kid);
+      ++checked;
+    }
+    kids = std::max(kids.load(), seen.size());
+  };
+  {
+    std::vector<std::jthread> load;
+    load.emplace_back([&] { work(one, two); });
+    load.emplace_back([&] { work(two, one); });
+    const SteadyTime end = clock.steady() + 60s;
+    while (kids < 3 && clock.steady() < end) {  // until three keys have signed
+      std::this_thread::yield();
+      const auto ring = one.keys.ring().load();
+      std::size_t ever = 0;
+      for (const Entry& entry : cluster.store->range(std::string(kObjects), "", 0, 0)->entries)
+        ever += textAt(entry.document->value, {"status", "activatedTime"}).empty() ? 0 : 1;
+      if (ever >= 4) break;
+      std::this_thread::sleep_for(20ms);  // the clock is the system's here
+    }
+    over = true;
+  }
+  one.keys.stop();
+  two.keys.stop();
+  EXPECT_EQ(refused, 0);
+  EXPECT_GT(checked, 100);
+  EXPECT_GE(kids, 3u);
+  EXPECT_NE(one.keys.ring().load()->signer().kid, first);
+}
+
+}  // namespace
+}  // namespace podpass::token

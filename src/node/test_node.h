@@ -40,13 +40,14 @@ class TestNode {
     agent_ = nullptr;
   }
   // Waits for the runtime, then gives it the image.
-  void importBox() {
+  void importBox() { importBox(places().socket); }
+  void importBox(const std::filesystem::path& socket) {
     const Result<std::string> program = readFile(PODPASS_TEST_BOX);
     ASSERT_TRUE(program) << program.error().sentence;
     const std::filesystem::path archive = base_.path() / "box.tar";
     ASSERT_TRUE(writeFileAtomically(archive, imageArchive("docker.io/library/box:1", "box", *program)));
     ASSERT_TRUE(until([&] { return nodeReady() == "True"; })) << "the node did not become ready";
-    const std::string command = "ctr -a " + places().socket.string() + " -n k8s.io images import " + archive.string() + " >/dev/null";
+    const std::string command = "ctr -a " + socket.string() + " -n k8s.io images import " + archive.string() + " >/dev/null";
     ASSERT_EQ(std::system(command.c_str()), 0);
   }
   // True once `holds` does; false when it did not for half a minute.
@@ -119,6 +120,11 @@ class TestNode {
     return {};
   }
 
+  // Of the private containerd; -1: there is none.
+  [[nodiscard]] pid_t containerd() const {
+    const Result<std::string> text = readFile(places().pid, 64);
+    return text ? static_cast<pid_t>(std::strtol(text->c_str(), nullptr, 10)) : -1;
+  }
   [[nodiscard]] ContainerdPlaces places() const { return ContainerdPlaces(directory_); }
   [[nodiscard]] const std::filesystem::path& directory() const { return directory_; }
   [[nodiscard]] Agent& agent() { return *agent_; }

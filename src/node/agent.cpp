@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "node/containerd.h"
+#include "node/image_collector.h"
+#include "node/log_rotation.h"
 #include "node/logs.h"
 #include "node/node_object.h"
 #include "node/pod_worker.h"
@@ -18,6 +20,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::chrono::milliseconds kLeaseEvery = 10s, kStatusEvery = 5min, kLookEvery = 1s;
+constexpr std::chrono::milliseconds kLogsEvery = 10s, kImagesEvery = 5min;
 // A stop is a stop, not a drain: what ignores SIGTERM is given as long as a kubelet gives at least, whatever its pod asks.
 constexpr std::chrono::seconds kStopGrace{2}, kStopPatience{25};
 constexpr std::chrono::seconds kPatience{10};  // with a runtime that does not answer
@@ -60,6 +63,7 @@ class NodeAgent final : public Agent {
     static_cast<void>(object_.renewLease());
     threads_.emplace_back([this] { guard("node status", [this] { keepNode(); }); });
     threads_.emplace_back([this] { guard("pods", [this] { followPods(); }); });
+    threads_.emplace_back([this] { guard("upkeep", [this] { keepTidy(); }); });
     threads_.emplace_back([this] { guard("runtime", [this] { followRuntime(); }); });
     return {};
   }
@@ -339,6 +343,35 @@ class NodeAgent final : public Agent {
     for (auto& [uid, worker] : workers_)
       if (!alive.contains(uid)) worker->gone();
     listed_ = true;
+  }
+
+  // Logs that grew are rotated; images that nobody uses make room when the disk fills up.
+  void keepTidy() {
+    ImageCollector collector(clock_);
+    SteadyTime nextImages = clock_.steady();
+    while (pause(kLogsEvery)) {
+      rotateLogs();
+      if (!ownRuntime() || clock_.steady() < nextImages) continue;  // on a shared containerd images are others', too
+      nextImages = clock_.steady() + kImagesEvery;
+      const Result<std::vector<StoredImage>> images = runtime_.images();
+      const Result<std::set<std::string>> used = runtime_.imagesInUse();
+      if (!images || !used) continue;
+      for (const std::string& id : collector.choose(*images, *used, diskUse(options_.directory)))
+        if (Result<void> removed = runtime_.removeImage(id); removed)
+          log::info("image removed to free disk space", {{"name", id}});
+        else
+          log::warn("image not removed", {{"name", id}, {"err", log::chain(removed.error())}});
+    }
+  }
+
+  void rotateLogs() {
+    const Result<std::vector<Container>> containers = runtime_.containers("");
+    if (!containers) return;
+    for (const Container& container : *containers) {
+      if (container.state != Container::State::Running || container.logPath.empty()) continue;
+      const Result<bool> done = rotateLog(container.logPath, {}, clock_.now(), [&] { return runtime_.reopenLog(container.id); });
+      if (!done) log::warn("log not rotated", {{"name", container.name}, {"uid", container.podUid}, {"err", log::chain(done.error())}});
+    }
   }
 
   // Once a second: who changed state is looked at, who is nobody's is removed, who has finished is forgotten.

@@ -3,7 +3,9 @@
 #include <cri.grpc.pb.h>
 #include <grpcpp/grpcpp.h>
 
-#include <set>
+#include <algorithm>
+
+#include "node/containerd.h"
 
 namespace podpass::node {
 
@@ -386,6 +388,32 @@ Result<Image> Runtime::image(const std::string& name) {
   if (answer->image().has_uid()) image.uid = answer->image().uid().value();
   image.username = answer->image().username();
   return image;
+}
+
+Result<std::vector<StoredImage>> Runtime::images() {
+  const auto answer = parts_->call(*parts_->images, &ImageStub::ListImages, cri::ListImagesRequest(), 30s);
+  if (!answer) return answer.error();
+  std::vector<StoredImage> images;
+  for (const cri::Image& image : answer->images()) {
+    const auto& names = image.repo_tags();
+    const bool sandbox = std::find(names.begin(), names.end(), kPauseImage) != names.end();  // containerd 1.6 knows no pinned images
+    images.push_back({image.id(), image.size(), image.pinned() || sandbox});
+  }
+  return images;
+}
+
+Result<std::set<std::string>> Runtime::imagesInUse() {
+  const auto answer = parts_->call(*parts_->service, &Service::ListContainers, cri::ListContainersRequest(), 30s);
+  if (!answer) return answer.error();
+  std::set<std::string> ids;
+  for (const cri::Container& container : answer->containers()) ids.insert(container.image_ref());
+  return ids;
+}
+
+Result<void> Runtime::removeImage(const std::string& id) {
+  cri::RemoveImageRequest request;
+  request.mutable_image()->set_image(id);
+  return done(parts_->call(*parts_->images, &ImageStub::RemoveImage, request), true);
 }
 
 Result<std::string> Runtime::pull(const std::string& name, const Registry* registry) {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,6 +41,12 @@ struct Image {
   std::string id, name;   // name: the first tag
   std::int64_t uid = -1;  // -1: the image names no numeric user
   std::string username;
+};
+
+struct StoredImage {
+  std::string id;
+  std::uint64_t bytes = 0;
+  bool pinned = false;  // never to be removed
 };
 
 struct Registry {
@@ -91,6 +98,9 @@ class Runtime {
   Result<std::string> portForwardUrl(const std::string& sandbox, const std::vector<std::int32_t>& ports);
 
   Result<Image> image(const std::string& name);  // NotFound when it is not on this node
+  Result<std::vector<StoredImage>> images();
+  Result<std::set<std::string>> imagesInUse();  // ids, by containers of anybody
+  Result<void> removeImage(const std::string& id);
   Result<std::string> pull(const std::string& name, const Registry* registry);
 
  private:

@@ -54,6 +54,8 @@ json::object containerStatus(const json::object& pod, const json::object& spec, 
         waitingState(why != observed.waiting.end() ? why->second : Waiting{hasInit ? "PodInitializing" : "ContainerCreating", ""});
     return status;
   }
+  const auto asked = observed.probed.find(newest->id);
+  const Probed probed = asked == observed.probed.end() ? Probed{} : asked->second;
   status["restartCount"] = newest->restartCount;
   status["containerID"] = "containerd://" + newest->id;
   if (!newest->image.empty() && !newest->image.starts_with("sha256:")) status["image"] = newest->image;
@@ -66,8 +68,8 @@ json::object containerStatus(const json::object& pod, const json::object& spec, 
   switch (newest->state) {
     case Container::State::Running:
       status["state"] = json::object{{"running", json::object{{"startedAt", timeText(newest->startedAt)}}}};
-      status["started"] = true;
-      status["ready"] = list == "containerStatuses";
+      status["started"] = probed.started;
+      status["ready"] = probed.ready && list == "containerStatuses";
       break;
     case Container::State::Exited:
       if (why != observed.waiting.end()) {

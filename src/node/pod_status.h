@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/document.h"
+#include "node/prober.h"
 #include "node/runtime.h"
 
 // What a pod's status says, from what the runtime shows: pure functions (spec node.md §5.4, §5.10, §5.12).
@@ -19,6 +20,7 @@ struct Observed {
   std::vector<Container> containers;                 // newest first
   std::map<std::string, Waiting> waiting = {};       // why a container is not (again) running: ErrImagePull, CrashLoopBackOff, …
   std::map<std::string, std::string> messages = {};  // termination messages by container id
+  std::map<std::string, Probed> probed = {};         // by container id; not there: no probes
   bool sandboxReady = false;
   std::string hostIp = {};
   std::vector<std::string> podIps = {};

@@ -8,7 +8,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "node/environment.h"
 #include "node/pod_config.h"
 
 namespace podpass::node {
@@ -30,35 +29,32 @@ const json::array& listAt(const json::object& pod, std::string_view name) {
   return found == nullptr ? none : *found;
 }
 
+const json::object* specOf(const json::object& pod, std::string_view container) {
+  for (const char* list : {"initContainers", "containers"})
+    for (const json::value& spec : listAt(pod, list))
+      if (textAt(spec.as_object(), {"name"}) == container) return &spec.as_object();
+  return nullptr;
+}
+
 bool deleting(const json::object& pod) { return !textAt(pod, {"metadata", "deletionTimestamp"}).empty(); }
 
-// Open to every user of the container, whatever the umask.
-Result<void> writeShared(const fs::path& path, std::string_view bytes, mode_t mode) {
-  if (Result<void> done = writeFileAtomically(path, bytes, mode); !done) return done;
-  if (::chmod(path.c_str(), mode) != 0) return Error{Reason::Internal, "cannot set the mode of " + path.string()};
-  return {};
-}
-
 }  // namespace
-
-bool registryUnreachable(std::string_view text) {
-  constexpr std::string_view kSigns[] = {"no such host", "network is unreachable", "no route to host", "server misbehaving",
-                                         "Temporary failure in name resolution"};
-  if (std::any_of(std::begin(kSigns), std::end(kSigns), [&](std::string_view sign) { return text.find(sign) != text.npos; })) return true;
-  return text.find("dial tcp: lookup ") != text.npos;  // the name service itself refused or was silent
-}
 
 PodWorker::PodWorker(NodeContext& node, DocumentPtr pod)
     : node_(node),
       uid_(textAt(pod->value, {"metadata", "uid"})),
       ns_(textAt(pod->value, {"metadata", "namespace"})),
       name_(textAt(pod->value, {"metadata", "name"})),
-      pod_(std::move(pod)) {
+      pod_(std::move(pod)),
+      prober_(
+          node.runtime, node.clock, [this] { wake(); },
+          [this](const std::string& container, const std::string& text) { unhealthy(container, text); }) {
   thread_ = std::thread([this] { run(); });
 }
 
 PodWorker::~PodWorker() {
   askToStop();
+  prober_.stop();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -82,6 +78,16 @@ void PodWorker::update(DocumentPtr pod) {
     woken_ = true;
   }
   changed_.notify_all();
+}
+
+void PodWorker::unhealthy(const std::string& container, const std::string& text) {
+  DocumentPtr pod;
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) return;
+    pod = pod_;
+  }
+  node_.events.warning(pod->value, container, "Unhealthy", text);
 }
 
 void PodWorker::gone() {
@@ -179,6 +185,7 @@ Result<Observed> PodWorker::observe() {
     if (Result<std::string> text = readFile(container.terminationMessage, 1 << 20))
       observed.messages[container.id] = text->substr(0, kTerminationMessage);
   }
+  for (const Container& container : observed.containers) observed.probed[container.id] = prober_.verdict(container.id);
   return observed;
 }
 
@@ -295,11 +302,9 @@ std::chrono::milliseconds PodWorker::sync(const json::object& pod) {
     initialised = false;
     const bool sidecar = textAt(spec, {"restartPolicy"}) == "Always";
     if (newest != nullptr && newest->state == Container::State::Running) {
-      if (sidecar) {
-        initialised = true;
-        continue;
-      }
-      break;
+      if (!sidecar || !prober_.verdict(newest->id).started) break;
+      initialised = true;
+      continue;
     }
     if (newest != nullptr && newest->state == Container::State::Exited && policy == "Never" && newest->sandbox == *sandbox) break;
     good = startContainer(pod, spec, *sandbox, *observed) && good;
@@ -313,11 +318,13 @@ std::chrono::milliseconds PodWorker::sync(const json::object& pod) {
     for (const json::value& value : regulars) {
       const json::object& spec = value.as_object();
       const Container* newest = newestOf(observed->containers, textAt(spec, {"name"}));
-      if (newest != nullptr && newest->state == Container::State::Running && newest->hash != containerHash(spec)) {
-        node_.events.normal(pod, newest->name, "Killing", "Container " + newest->name + " definition changed, will be restarted");
-        static_cast<void>(
-            node_.runtime.stopContainer(newest->id, std::chrono::seconds(integerAt(pod, {"spec", "terminationGracePeriodSeconds"}, 30))));
-      } else if (!wantsStart(policy, newest)) {
+      if (const std::string why = reasonToKill(pod, spec, newest, *observed); !why.empty()) {
+        node_.events.normal(pod, newest->name, "Killing", why);
+        good = restart(pod, spec, *newest, *observed) && good;
+        retryIn(10ms);  // it has ended: the next look starts it, unless it is crash looping or not wanted any more
+        continue;
+      }
+      if (!wantsStart(policy, newest)) {
         waiting_.erase(std::string(textAt(spec, {"name"})));
         continue;
       }
@@ -325,6 +332,8 @@ std::chrono::milliseconds PodWorker::sync(const json::object& pod) {
     }
   Result<Observed> after = observe();
   if (!after) return failed(&after.error());
+  prober_.follow(pod, after->containers, after->podIps.empty() ? node_.nodeIp : after->podIps.front());
+  for (const Container& container : after->containers) after->probed[container.id] = prober_.verdict(container.id);
   publish(pod, *after);
   pruneDead(after->containers);
   if (!good) return failed(nullptr);
@@ -332,6 +341,24 @@ std::chrono::milliseconds PodWorker::sync(const json::object& pod) {
   std::lock_guard lock(mutex_);
   if (isTerminal(textAt(pod_->value, {"status", "phase"}))) retryIn(10ms);  // stop the sandbox
   return next_;
+}
+
+// "" or why a running container is to be ended.
+std::string PodWorker::reasonToKill(const json::object& pod, const json::object& spec, const Container* newest, const Observed& observed) {
+  if (newest == nullptr || newest->state != Container::State::Running) return {};
+  if (newest->hash != containerHash(spec)) return "Container " + newest->name + " definition changed, will be restarted";
+  const auto probed = observed.probed.find(newest->id);
+  if (probed == observed.probed.end() || probed->second.failed.empty()) return {};
+  return "Container " + newest->name + " failed " + probed->second.failed + " probe" +
+         (textAt(pod, {"spec", "restartPolicy"}) == "Never" ? "" : ", will be restarted");
+}
+
+bool PodWorker::restart(const json::object& pod, const json::object& spec, const Container& container, const Observed& observed) {
+  std::int64_t grace = integerAt(pod, {"spec", "terminationGracePeriodSeconds"}, 30);
+  const auto probed = observed.probed.find(container.id);
+  if (probed != observed.probed.end() && !probed->second.failed.empty())
+    grace = integerAt(spec, {probed->second.failed + "Probe", "terminationGracePeriodSeconds"}, grace);
+  return static_cast<bool>(stopContainer(pod, container, observed, std::chrono::seconds(grace)));
 }
 
 void PodWorker::pruneDead(const std::vector<Container>& containers) {
@@ -394,191 +421,44 @@ bool PodWorker::crashLooping(const json::object& pod, const json::object& spec, 
   return true;
 }
 
-bool PodWorker::startContainer(const json::object& pod, const json::object& spec, const std::string& sandbox, const Observed& observed) {
-  const std::string name(textAt(spec, {"name"}));
-  const Container* newest = newestOf(observed.containers, name);
-  if (newest != nullptr && newest->state == Container::State::Exited && crashLooping(pod, spec, *newest)) return true;
-  const auto failed = [&](const char* reason, const std::string& message) {
-    waiting_[name] = {reason, message};
-    node_.events.warning(pod, name, "Failed", "Error: " + message);
-    return false;
-  };
-  if (newest != nullptr && newest->state == Container::State::Created) static_cast<void>(node_.runtime.removeContainer(newest->id));
-  const Result<Image> image = ensureImage(pod, spec);
-  if (!image) return false;
-
-  PodFacts facts;
-  facts.hostIp = node_.nodeIp;
-  facts.apiHost = node_.options.apiHost;
-  facts.apiPort = node_.options.apiPort;
-  facts.podIps = observed.podIps;
-  if (booleanAt(pod, {"spec", "hostNetwork"})) facts.podIps = {node_.nodeIp};
-  if (!facts.podIps.empty()) facts.podIp = facts.podIps.front();
-  const auto variables = environment(node_.client, pod, spec, facts);
-  if (!variables) return failed("CreateContainerConfigError", variables.error().sentence);
-  cri::ContainerConfig config;
-  if (Result<void> filled = fillContainer(pod, spec, *image, config); !filled)
-    return failed("CreateContainerConfigError", filled.error().sentence);
-  for (const auto& [key, value] : *variables) {
-    cri::KeyValue& pair = *config.add_envs();
-    pair.set_key(key);
-    pair.set_value(value);
-  }
-  if (const json::array* words = arrayAt(spec, {"command"}))
-    for (const json::value& word : *words) config.add_command(expand(word.as_string(), *variables));
-  if (const json::array* words = arrayAt(spec, {"args"}))
-    for (const json::value& word : *words) config.add_args(expand(word.as_string(), *variables));
-  if (Result<void> mounted = addMounts(pod, spec, facts.podIp, *variables, config); !mounted)
-    return failed("CreateContainerConfigError", mounted.error().sentence);
-  const std::int64_t restarts = newest == nullptr                            ? 0
-                                : newest->state == Container::State::Created ? newest->restartCount
-                                                                             : newest->restartCount + 1;
-  config.mutable_metadata()->set_attempt(static_cast<std::uint32_t>(restarts));
-  (*config.mutable_annotations())["io.kubernetes.container.restartCount"] = std::to_string(restarts);
-  config.set_log_path(name + "/" + std::to_string(restarts) + ".log");
-  if (Result<void> made = makeDirectories(logDirectory() / name, 0755); !made) return failed("CreateContainerError", made.error().sentence);
-
-  cri::PodSandboxConfig sandboxConfig;
-  fillSandbox(pod, 0, logDirectory(), "", sandboxConfig);
-  const Result<std::string> id = node_.runtime.createContainer(sandbox, config, sandboxConfig);
-  if (!id) return failed("CreateContainerError", id.error().sentence);
-  node_.events.normal(pod, name, "Created", "Created container " + name);
-  if (Result<void> started = node_.runtime.startContainer(*id); !started) return failed("RunContainerError", started.error().sentence);
-  node_.events.normal(pod, name, "Started", "Started container " + name);
-  waiting_.erase(name);
-  return true;
-}
-
-Result<void> PodWorker::addMounts(const json::object& pod, const json::object& spec, const std::string& podIp,
-                                  const std::vector<std::pair<std::string, std::string>>& variables, cri::ContainerConfig& config) {
-  bool ownHosts = false;
-  const auto add = [&](const std::string& containerPath, const fs::path& hostPath, bool readonly) -> cri::Mount& {
-    cri::Mount& mount = *config.add_mounts();
-    mount.set_container_path(containerPath.starts_with('/') ? containerPath : "/" + containerPath);
-    mount.set_host_path(hostPath.string());
-    mount.set_readonly(readonly);
-    ownHosts = ownHosts || mount.container_path() == "/etc/hosts";
-    return mount;
-  };
-  if (const json::array* mounts = arrayAt(spec, {"volumeMounts"}))
-    for (const json::value& value : *mounts) {
-      const json::object& mount = value.as_object();
-      const std::string volume(textAt(mount, {"name"}));
-      std::string sub(textAt(mount, {"subPath"}));
-      if (const std::string_view expression = textAt(mount, {"subPathExpr"}); !expression.empty()) {
-        Result<std::string> expanded = expandSubPath(expression, variables);
-        if (!expanded) return expanded.error();
-        sub = *std::move(expanded);
-      }
-      const Result<fs::path> path = sub.empty() ? node_.volumes.hostPath(pod, volume) : node_.volumes.subPath(pod, volume, sub);
-      if (!path) return path.error();
-      bool readonly = booleanAt(mount, {"readOnly"});
-      for (const json::value& declared : listAt(pod, "volumes"))  // what we write is not for the container to write
-        if (textAt(declared.as_object(), {"name"}) == volume)
-          for (const char* kind : {"projected", "secret", "configMap", "downwardAPI"})
-            readonly = readonly || declared.as_object().contains(kind);
-      cri::Mount& made = add(std::string(textAt(mount, {"mountPath"})), *path, readonly);
-      const std::string_view propagation = textAt(mount, {"mountPropagation"});
-      if (propagation == "HostToContainer") made.set_propagation(cri::PROPAGATION_HOST_TO_CONTAINER);
-      if (propagation == "Bidirectional") made.set_propagation(cri::PROPAGATION_BIDIRECTIONAL);
-    }
-  if (!ownHosts && !booleanAt(pod, {"spec", "hostNetwork"})) {
-    const fs::path hosts = podDirectory() / "etc-hosts";
-    if (Result<void> written = writeShared(hosts, hostsFile(pod, podIp), 0644); !written) return written;
-    add("/etc/hosts", hosts, false);
-  }
-  std::string where(textAt(spec, {"terminationMessagePath"}));
-  if (where.empty()) where = "/dev/termination-log";
-  const fs::path message = podDirectory() / "containers" / textAt(spec, {"name"}) / hexLower(randomBytes(4));
-  if (Result<void> made = makeDirectories(message.parent_path(), 0755); !made) return made;
-  if (Result<void> written = writeShared(message, "", 0666); !written) return written;
-  add(where, message, false);
-  (*config.mutable_annotations())["podpass.dev/termination-message"] = message.string();
-  return {};
-}
-
-Result<Image> PodWorker::ensureImage(const json::object& pod, const json::object& spec) {
-  const std::string name(textAt(spec, {"name"})), wanted(textAt(spec, {"image"}));
-  const std::string policy(textAt(spec, {"imagePullPolicy"}));
-  const auto refuse = [&](const char* reason, const char* event, const std::string& message) {
-    waiting_[name] = {reason, message};
-    node_.events.warning(pod, name, event, message);
-    return Error{Reason::Unavailable, message};
-  };
-  const Result<std::string> reference = imageReference(wanted);
-  if (!reference) return refuse("InvalidImageName", "InspectFailed", reference.error().sentence);
-  Result<Image> present = node_.runtime.image(*reference);
-  if (!present && present.error().reason != Reason::NotFound)
-    return refuse("ImageInspectError", "InspectFailed", "Failed to inspect image " + quoted(wanted) + ": " + present.error().sentence);
-  if (present && policy != "Always") {
-    node_.events.normal(pod, name, "Pulled", "Container image " + quoted(wanted) + " already present on machine");
-    return present;
-  }
-  if (policy == "Never")
-    return refuse("ErrImageNeverPull", "ErrImageNeverPull",
-                  "Container image " + quoted(wanted) + " is not present with pull policy of Never");
-  return pullImage(pod, spec, *reference);
-}
-
-Result<Image> PodWorker::pullImage(const json::object& pod, const json::object& spec, const std::string& reference) {
-  const std::string name(textAt(spec, {"name"})), wanted(textAt(spec, {"image"}));
-  BackOff& backOff = pulls_[reference];
-  if (const SteadyTime now = node_.clock.steady(); now < backOff.until) {
-    waiting_[name] = {"ImagePullBackOff", "Back-off pulling image " + quoted(wanted) + ": ErrImagePull: " + backOff.last};
-    node_.events.normal(pod, name, "BackOff", "Back-off pulling image " + quoted(wanted));
-    node_.events.warning(pod, name, "Failed", "Error: ImagePullBackOff");
-    retryIn(std::chrono::duration_cast<std::chrono::milliseconds>(backOff.until - now) + 10ms);
-    return Error{Reason::Unavailable, "Back-off pulling image " + quoted(wanted)};
-  }
-  node_.events.normal(pod, name, "Pulling", "Pulling image " + quoted(wanted));
-  const SteadyTime begun = node_.clock.steady();
-  Result<std::string> pulled;
-  {
-    std::lock_guard turn(node_.pulling);
-    pulled = node_.runtime.pull(reference, nullptr);
-  }
-  if (pulled) {
-    pulls_.erase(reference);
-    const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(node_.clock.steady() - begun);
-    node_.events.normal(pod, name, "Pulled", "Successfully pulled image " + quoted(wanted) + " in " + std::to_string(took.count()) + "ms");
-    return node_.runtime.image(reference);
-  }
-  if (registryUnreachable(pulled.error().sentence)) {  // unlike kubelet: a machine without network still runs what it has
-    Result<Image> present = node_.runtime.image(reference);
-    if (present) {
-      node_.events.warning(
-          pod, name, "RegistryUnreachable",
-          "No registry can be reached, using the image " + quoted(wanted) + " that is present on this machine: " + pulled.error().sentence);
-      return present;
-    }
-  }
-  backOff.failures = std::min(backOff.failures + 1, 6);
-  backOff.until = node_.clock.steady() + crashDelay(backOff.failures);
-  backOff.last = pulled.error().sentence;
-  retryIn(std::chrono::duration_cast<std::chrono::milliseconds>(crashDelay(backOff.failures)));
-  waiting_[name] = {"ErrImagePull", pulled.error().sentence};
-  node_.events.warning(pod, name, "Failed", "Failed to pull image " + quoted(wanted) + ": " + pulled.error().sentence);
-  node_.events.warning(pod, name, "Failed", "Error: ErrImagePull");
-  return pulled.error();
-}
-
 bool PodWorker::kill(const json::object& pod, std::chrono::seconds grace) {
-  const Result<std::vector<Container>> containers = node_.runtime.containers(uid_);
+  const Result<Observed> observed = observe();
   const Result<std::vector<Sandbox>> sandboxes = node_.runtime.sandboxes(uid_);
-  if (!containers || !sandboxes) return false;
+  if (!observed || !sandboxes) {
+    if (!stopping())
+      node_.events.warning(pod, "", "FailedKillPod", "error killing pod: " + (observed ? sandboxes.error() : observed.error()).sentence);
+    return false;
+  }
   std::atomic<bool> good = true;
   std::vector<std::thread> stopping;
-  for (const Container& container : *containers) {
+  for (const Container& container : observed->containers) {
     if (container.state != Container::State::Running && container.state != Container::State::Unknown) continue;
     node_.events.normal(pod, container.name, "Killing", "Stopping container " + container.name);
-    stopping.emplace_back([&, id = container.id] {
-      if (!node_.runtime.stopContainer(id, grace)) good = false;
+    stopping.emplace_back([&] {
+      if (!stopContainer(pod, container, *observed, grace)) good = false;
     });
   }
   for (std::thread& each : stopping) each.join();
   for (const Sandbox& sandbox : *sandboxes)
     if (good && sandbox.ready && !node_.runtime.stopSandbox(sandbox.id)) good = false;
   return good;
+}
+
+// The preStop hook has its part of the grace; whatever it took, the signal is followed by two seconds at least.
+Result<void> PodWorker::stopContainer(const json::object& pod, const Container& container, const Observed& observed,
+                                      std::chrono::seconds grace) {
+  const json::object* spec = specOf(pod, container.name);
+  const json::object* hook = spec == nullptr ? nullptr : objectAt(*spec, {"lifecycle", "preStop"});
+  if (hook != nullptr && grace > 0s && container.state == Container::State::Running) {
+    const SteadyTime begun = node_.clock.steady();
+    const std::string podIp = observed.podIps.empty() ? node_.nodeIp : observed.podIps.front();
+    const Answer answer = perform(node_.runtime, *hook, *spec, container.id, podIp, grace);
+    if (answer.kind != Answer::Kind::Good)
+      node_.events.warning(pod, container.name, "FailedPreStopHook", "PreStopHook failed: " + answer.text);
+    const auto took = std::chrono::duration_cast<std::chrono::seconds>(node_.clock.steady() - begun);
+    grace = std::max(std::min(grace, kShortestGrace), grace - took);
+  }
+  return node_.runtime.stopContainer(container.id, grace);
 }
 
 std::chrono::milliseconds PodWorker::end(const json::object& pod, bool gone) {
@@ -589,6 +469,7 @@ std::chrono::milliseconds PodWorker::end(const json::object& pod, bool gone) {
   if (!kill(pod, grace)) return 2s;
   node_.watches.forget(uid_);
   waiting_.clear();
+  prober_.follow(pod, {}, "");
   if (!gone)
     if (Result<Observed> observed = observe()) {
       json::object status = podStatus(pod, *observed, node_.clock.now());

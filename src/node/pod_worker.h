@@ -9,10 +9,12 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "base/secret.h"
 #include "node/agent.h"
 #include "node/events.h"
 #include "node/object_watches.h"
 #include "node/pod_status.h"
+#include "node/prober.h"
 #include "node/runtime.h"
 #include "node/volumes.h"
 
@@ -62,10 +64,16 @@ class PodWorker {
   std::chrono::milliseconds end(const json::object& pod, bool gone);
   Result<Observed> observe();
   bool kill(const json::object& pod, std::chrono::seconds grace);
+  Result<void> stopContainer(const json::object& pod, const Container& container, const Observed& observed, std::chrono::seconds grace);
+  static std::string reasonToKill(const json::object& pod, const json::object& spec, const Container* newest, const Observed& observed);
+  bool restart(const json::object& pod, const json::object& spec, const Container& container, const Observed& observed);
+  void unhealthy(const std::string& container, const std::string& text);
   Result<std::string> ensureSandbox(const json::object& pod, const Observed& observed, bool& fresh);
   bool startContainer(const json::object& pod, const json::object& spec, const std::string& sandbox, const Observed& observed);
   Result<Image> ensureImage(const json::object& pod, const json::object& spec);
   Result<Image> pullImage(const json::object& pod, const json::object& spec, const std::string& reference);
+  Result<std::string> pullWithSecrets(const json::object& pod, const std::string& reference);
+  std::vector<Secret> pullSecrets(const json::object& pod);
   Result<void> addMounts(const json::object& pod, const json::object& spec, const std::string& podIp,
                          const std::vector<std::pair<std::string, std::string>>& environment, ::runtime::v1::ContainerConfig& config);
   bool crashLooping(const json::object& pod, const json::object& spec, const Container& newest);
@@ -96,6 +104,7 @@ class PodWorker {
   std::chrono::milliseconds next_{};
   int failures_ = 0;  // of sync in a row
   std::string written_;
+  Prober prober_;
   std::thread thread_;
 };
 

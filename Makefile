@@ -22,7 +22,7 @@ build: deps
 	@cmake --build --preset release -j $(JOBS)
 
 test: build
-	@cd build && ctest --output-on-failure
+	@cd build && ctest --output-on-failure -j $(JOBS)
 
 demo: build
 	@test/demo/demo.sh

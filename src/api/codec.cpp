@@ -103,7 +103,8 @@ class Conforming {
     if (value.is_null()) return true;
     if (field.type == Type::List) return value.get_array().empty();
     if (field.type == Type::Map) return value.get_object().empty();
-    if (value.is_string() && field.type != Type::IntOrString && field.type != Type::Any) return value.get_string().empty();
+    if (value.is_string() && field.type != Type::IntOrString && field.type != Type::Any)
+      return value.get_string().empty() && !field.evenEmpty;
     if (!field.zeroIsAbsent) return false;
     return value.is_bool() ? !value.get_bool() : value.is_int64() && value.get_int64() == 0;
   }

@@ -53,6 +53,11 @@ TEST(Codec, TakesNullEmptyAndMissingForTheSame) {  // kubectl sends creationTime
       R"({"apiVersion":"v1","kind":"Pod","metadata":{},"spec":{}})");
 }
 
+TEST(Codec, KeepsAnEmptyTextThatClientsRequire) {  // the Python client takes no container status without imageID
+  EXPECT_EQ(shown(podKind(), kJson, R"({"metadata":{},"status":{"containerStatuses":[{"name":"c","image":"","imageID":"","containerID":""}]}})"),
+            R"({"apiVersion":"v1","kind":"Pod","metadata":{},"status":{"containerStatuses":[{"name":"c","image":"","imageID":""}]}})");
+}
+
 TEST(Codec, WritesTimesAndQuantitiesInOneWay) {
   EXPECT_EQ(shown(leaseKind(), kJson, R"({"spec":{"renewTime":"2023-03-04T10:28:03+01:00"}})"),
             R"({"apiVersion":"coordination.k8s.io/v1","kind":"Lease","spec":{"renewTime":"2023-03-04T09:28:03.000000Z"}})");

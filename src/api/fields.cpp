@@ -67,6 +67,11 @@ Field required(Field field) {
   return field;
 }
 
+Field evenEmpty(Field field) {
+  field.evenEmpty = true;
+  return field;
+}
+
 Field byDefault(std::string_view jsonText, Field field) {
   field.byDefault = jsonText;
   return field;
@@ -151,8 +156,8 @@ const Fields& condition() {
                              required(text("status", 2, "True, False or Unknown.")),
                              count("observedGeneration", 3, "The metadata.generation that the condition was set upon."),
                              time("lastTransitionTime", 4, "Last time the condition changed from one status to another."),
-                             text("reason", 5, "Programmatic identifier of the reason for the last transition."),
-                             text("message", 6, "Details about the transition for people.")};
+                             evenEmpty(text("reason", 5, "Programmatic identifier of the reason for the last transition.")),
+                             evenEmpty(text("message", 6, "Details about the transition for people."))};
   return fields;
 }
 

@@ -28,6 +28,7 @@ Field count(std::string_view name, std::uint32_t number, std::string_view doc = 
 Field flag(std::string_view name, std::uint32_t number, std::string_view doc = {});
 
 Field required(Field field);
+Field evenEmpty(Field field);
 Field byDefault(std::string_view jsonText, Field field);
 Field oneOf(std::vector<std::string_view> values, Field field);
 Field between(std::int64_t low, std::int64_t high, Field field);

@@ -55,7 +55,8 @@ struct Field {
   // maps the keys, of lists each element.
   std::string_view (*problem)(std::string_view) = nullptr;
   std::uint32_t within = 0;   // protobuf: number of the embedded message that holds it (VolumeSource in Volume); 0: none
-  bool zeroIsAbsent = false;  // 0 and false mean the same as missing (a value, no pointer, in Kubernetes' Go); "", [] always do
+  bool zeroIsAbsent = false;  // 0 and false mean the same as missing (a value, no pointer, in Kubernetes' Go); "", [] do unless:
+  bool evenEmpty = false;     // "" is written, as a string that has no `omitempty` in Kubernetes' Go: clients require it
 
   // The members that tell the elements of a list apart; none: it is a set or a whole.
   [[nodiscard]] std::vector<std::string_view> listKeys() const;

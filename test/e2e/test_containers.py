@@ -326,6 +326,15 @@ def test_a_dead_containerd_comes_back_and_the_pod_lives_on(one, long, node_serve
     started(one, pod("after", "sleep", "1000"))
 
 
+def test_a_containerd_that_hangs_is_replaced_and_the_pod_lives_on(one, long, node_server):
+    pid = int((node_server.data / "node/containerd/containerd.pid").read_text())
+    before = status_of(one, long)["containerStatuses"][0]["containerID"]
+    os.kill(pid, signal.SIGSTOP)
+    started(one, pod("after-hang", "sleep", "1000"))
+    assert status_of(one, long)["containerStatuses"][0]["containerID"] == before
+    assert one("exec", long, "--", "echo", "here") == "here\n"
+
+
 def test_a_token_of_a_pod_dies_with_it(one, node_call):
     started(one, pod("brief", "sleep", "1000"))
     token = one("exec", "brief", "--", "cat", ACCOUNT_FOLDER + "/token")

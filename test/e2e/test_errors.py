@@ -201,3 +201,70 @@ def test_a_stranger_is_told_what_is_missing(call):
     assert_status(answer, 403, "Forbidden")
     assert answer.json["message"] == ('secrets is forbidden: User "system:anonymous" cannot list resource "secrets" '
                                       'in API group "" in the namespace "default"')
+
+
+@pytest.mark.parametrize("content, body, why", [
+    ("application/yaml", "metadata: {name: a", "YAML that is cut off"),
+    ("application/yaml", "a: &a [*a, *a]\nb: *a", "an alias of itself"),
+    ("application/yaml", "- a\n- b\n", "a list is not an object"),
+    ("application/vnd.kubernetes.protobuf", b"k8s\x00\xff\xff\xff", "protobuf that is cut off"),
+    ("application/vnd.kubernetes.protobuf", b"{}", "no magic number"),
+    ("application/vnd.kubernetes.protobuf", b"k8s\x00\x0a\xff\xff\xff\xff\x0f", "a length past the end"),
+])
+def test_a_body_that_is_malformed_in_its_own_form_is_a_bad_request(call, maps, content, body, why):
+    assert_status(call("POST", maps, body, {"Content-Type": content}), 400, "BadRequest")
+
+
+@pytest.mark.parametrize("content", ["text/plain", "application/xml", "application/zork"])
+def test_a_body_of_an_unknown_type_is_unsupported(call, maps, content):
+    assert_status(call("POST", maps, "{}", {"Content-Type": content}), 415, "UnsupportedMediaType")
+
+
+def test_an_answer_that_only_strangers_speak_is_not_acceptable(call, maps):
+    assert_status(call("GET", maps, headers={"Accept": "application/zork"}), 406, "NotAcceptable")
+
+
+@pytest.mark.parametrize("content, body, code, reason", [
+    ("application/json-patch+json", "{", 400, "BadRequest"),
+    ("application/json-patch+json", {"op": "add"}, 400, "BadRequest"),
+    ("application/json-patch+json", [{"op": "zork", "path": "/data/a"}], 422, "Invalid"),
+    ("application/json-patch+json", [{"op": "test", "path": "/data/a", "value": "other"}], 422, "Invalid"),
+    ("application/json-patch+json", [{"op": "remove", "path": "/data/absent"}], 422, "Invalid"),
+    ("application/json-patch+json", [{"op": "replace", "path": "/metadata/name", "value": "z"}], 400, "BadRequest"),
+    ("application/json-patch+json", [{"op": "test", "path": "/kind", "value": "ConfigMap"}] * 10_001, 413, "RequestEntityTooLarge"),
+    ("application/merge-patch+json", "{", 400, "BadRequest"),
+    ("application/merge-patch+json", {"data": {"a": 1}}, 400, "BadRequest"),
+    ("application/merge-patch+json", {"metadata": {"resourceVersion": "1"}}, 409, "Conflict"),
+    ("application/strategic-merge-patch+json", {"metadata": {"uid": "00000000-0000-4000-8000-000000000000"}}, 409, "Conflict"),
+    ("application/strategic-merge-patch+json", {"metadata": {"labels": {"a": "not a value"}}}, 422, "Invalid"),
+])
+def test_a_patch_that_cannot_be_leaves_the_object_as_it_was(call, maps, content, body, code, reason):
+    before = call("POST", maps, config_map("patched", data={"a": "1"})).json
+    assert_status(call("PATCH", f"{maps}/patched", body, {"Content-Type": content}), code, reason)
+    assert call("GET", f"{maps}/patched").json == before
+
+
+@pytest.mark.parametrize("query, code, reason", [
+    ("limit=zork", 400, "BadRequest"),
+    ("resourceVersion=zork", 400, "BadRequest"),
+    ("resourceVersion=99999999999", 504, "Timeout"),
+    ("continue=zork", 400, "BadRequest"),
+    ("labelSelector=a%20b", 400, "BadRequest"),
+    ("fieldSelector=metadata.name", 400, "BadRequest"),
+    ("watch=true&resourceVersion=zork", 400, "BadRequest"),
+])
+def test_a_query_that_makes_no_sense_is_refused(call, maps, query, code, reason):
+    assert_status(call("GET", f"{maps}?{query}"), code, reason)
+
+
+def test_an_unknown_dry_run_is_unprocessable_and_writes_nothing(call, maps):
+    assert_status(call("POST", f"{maps}?dryRun=zork", config_map("a")), 422, "Invalid")
+    assert call("GET", f"{maps}/a").code == 404
+
+
+@pytest.mark.parametrize("path", ["/api/v1/namespaces/default/configmaps/%00", "/api/v1/namespaces/..%2f..%2fetc/configmaps/a",
+                                  "/api/v1/namespaces/default/configmaps/" + "a" * 9000, "//api//v1", "/api/v1/../v1/pods"])
+def test_a_hostile_path_is_answered_and_harms_nothing(call, path):
+    answer = call("GET", path)
+    assert 400 <= answer.code < 500 or answer.code in (200, 301), answer
+    assert call("GET", "/readyz").code == 200

@@ -17,6 +17,7 @@ constexpr int kYes = 0, kNo = 1, kUsage = 2;
 using Chosen = std::function<int()>;
 
 void addUp(CLI::App& app, Chosen& chosen);
+void addKeys(CLI::App& app, Chosen& chosen);
 void addToken(CLI::App& app, Chosen& chosen);
 void addCompletion(CLI::App& app, Chosen& chosen);
 

@@ -35,6 +35,15 @@ Result<std::vector<Secret>> parseKeks(std::string_view text) {
   return keks;
 }
 
+}  // namespace
+
+Result<crypto::Envelope> readKeks(std::string_view text) {
+  const Result<std::vector<Secret>> keks = parseKeks(text);
+  return keks ? crypto::Envelope::of(*keks) : Result<crypto::Envelope>(keks.error());
+}
+
+namespace {
+
 // As ssh does: a key that others can read protects nothing.
 Result<void> checkMode(const std::filesystem::path& file) {
   struct stat status {};
@@ -47,9 +56,8 @@ Result<crypto::Envelope> read(const std::filesystem::path& file, std::string& di
   if (!text) return text.error();
   if (Result<void> good = checkMode(file); !good) return good.error();
   digest = sha256(*text);
-  Result<std::vector<Secret>> keks = parseKeks(*text);
+  Result<crypto::Envelope> envelope = readKeks(*text);
   OPENSSL_cleanse(text->data(), text->size());
-  Result<crypto::Envelope> envelope = keks ? crypto::Envelope::of(*keks) : Result<crypto::Envelope>(keks.error());
   if (!envelope) return Error{envelope.error().reason, file.string() + ": " + envelope.error().sentence, envelope.error().fix};
   return envelope;
 }

@@ -33,6 +33,8 @@ class KeyEncryption {
   std::shared_ptr<Snapshot<crypto::Envelope>> current_;
 };
 
+// What such a file says. BadRequest: no key, or a line that is none.
+Result<crypto::Envelope> readKeks(std::string_view text);
 // A new key as a line of such a file.
 Secret newKekLine();
 

@@ -1,0 +1,322 @@
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <cstdio>
+#include <thread>
+
+#include "api/codec.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "cli/verbs.h"
+#include "client/remote_client.h"
+#include "jose/jws.h"
+#include "token/key_encryption.h"
+
+// `podpass keys`: the key ring of an API server, looked at and changed through its SigningKey objects.
+namespace podpass::cli {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+constexpr auto kRewrapLimit = 60s;
+constexpr auto kRepublish = 60s;  // while watching: also when nothing was heard
+
+struct KeysOptions {
+  client::AccessChoice access = {};
+  std::string output = "text", algorithm = {}, key = {}, directory = {}, kekFile = {}, newKekFile = {};
+  bool yes = false, watch = false;
+};
+
+const api::Kind& kind() { return *api::findKind("identity.podpass.dev", "v1", "signingkeys"); }
+
+using Run = std::function<Result<int>(client::RemoteClient& client, const KeysOptions& options)>;
+
+int withClient(const KeysOptions& options, const Run& run) {
+  Result<client::Access> access = client::findAccess(options.access);
+  if (!access) return refuse(access.error());
+  client::RemoteClient client(*std::move(access));
+  const Result<int> status = run(client, options);
+  return status ? *status : refuse(status.error());
+}
+
+std::string stateOf(const json::object& key) {
+  const std::string_view state = textAt(key, {"status", "state"});
+  return state.empty() ? "Pending" : std::string(state);
+}
+
+Result<std::vector<json::object>> signingKeys(api::Client& client) {
+  const Result<api::Listing> listing = client.list(kind(), "", {});
+  if (!listing) return listing.error();
+  std::vector<json::object> keys;
+  for (const DocumentPtr& item : listing->items) keys.push_back(item->value);
+  return keys;
+}
+
+// The active key that was activated last: what signs by default.
+const json::object* signer(const std::vector<json::object>& keys) {
+  const json::object* found = nullptr;
+  for (const json::object& key : keys)
+    if (stateOf(key) == "Active" &&
+        (found == nullptr || textAt(key, {"status", "activatedTime"}) > textAt(*found, {"status", "activatedTime"})))
+      found = &key;
+  return found;
+}
+
+Result<int> list(client::RemoteClient& client, const KeysOptions& options) {
+  const Result<std::vector<json::object>> keys = signingKeys(client);
+  if (!keys) return keys.error();
+  if (options.output != "text") {
+    json::array items(keys->begin(), keys->end());
+    const json::object all{{"apiVersion", "v1"}, {"kind", "List"}, {"items", std::move(items)}};
+    std::fputs(options.output == "json" ? (json::serialize(all) + "\n").c_str() : api::toYaml(all).c_str(), stdout);
+    return kYes;
+  }
+  std::printf("%-24s %-43s %-11s %-10s %s\n", "NAME", "KID", "ALGORITHM", "STATE", "TOKENS UNTIL");
+  for (const json::object& key : *keys) {
+    const auto text = [&](std::initializer_list<std::string_view> path) {
+      const std::string_view found = textAt(key, path);
+      return found.empty() ? std::string("-") : std::string(found);
+    };
+    std::printf("%-24s %-43s %-11s %-10s %s\n", text({"metadata", "name"}).c_str(), text({"status", "kid"}).c_str(),
+                text({"spec", "algorithm"}).c_str(), stateOf(key).c_str(), text({"status", "tokensUntil"}).c_str());
+  }
+  return kYes;
+}
+
+// Who creates a SigningKey has asked for a rotation: the server does the rest.
+Result<int> rotate(client::RemoteClient& client, const KeysOptions& options) {
+  const Result<std::vector<json::object>> keys = signingKeys(client);
+  if (!keys) return keys.error();
+  for (const json::object& key : *keys)
+    if (stateOf(key) == "Published" && (options.algorithm.empty() || textAt(key, {"spec", "algorithm"}) == options.algorithm))
+      return Error{Reason::Conflict,
+                   "a rotation is under way: " + std::string(textAt(key, {"metadata", "name"})) + " is published and will sign soon",
+                   "wait for it, or revoke it"};
+  const json::object* current = signer(*keys);
+  const std::string algorithm = !options.algorithm.empty() ? options.algorithm
+                                : current == nullptr       ? "RS256"
+                                                           : std::string(textAt(*current, {"spec", "algorithm"}));
+  std::string prefix = algorithm + "-";
+  for (char& c : prefix) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  json::object metadata{{"generateName", prefix}};
+  json::object spec{{"algorithm", algorithm}};
+  json::object object{
+      {"apiVersion", "identity.podpass.dev/v1"}, {"kind", "SigningKey"}, {"metadata", std::move(metadata)}, {"spec", std::move(spec)}};
+  const Result<DocumentPtr> made = client.create(kind(), "", std::move(object));
+  if (!made) return made.error();
+  std::printf(
+      "signing key %s is being made; it is published first, signs when every relying party can have seen it, and the one before\n"
+      "verifies until its last token has expired. Nothing has to be restarted. See: podpass keys list\n",
+      std::string(textAt((*made)->value, {"metadata", "name"})).c_str());
+  return kYes;
+}
+
+Result<int> revoke(client::RemoteClient& client, const KeysOptions& options) {
+  const Result<std::vector<json::object>> keys = signingKeys(client);
+  if (!keys) return keys.error();
+  const auto found = std::find_if(keys->begin(), keys->end(), [&](const json::object& key) {
+    return textAt(key, {"status", "kid"}) == options.key || textAt(key, {"metadata", "name"}) == options.key;
+  });
+  if (found == keys->end())
+    return Error{Reason::NotFound, "there is no signing key " + quoted(options.key.substr(0, 256)), "see: podpass keys list"};
+  const std::string name(textAt(*found, {"metadata", "name"})), state = stateOf(*found), until(textAt(*found, {"status", "tokensUntil"}));
+  if (state == "Retired") {
+    std::printf("%s is retired already: nothing verifies with it\n", name.c_str());
+    return kYes;
+  }
+  std::string account = "revoking " + name + " (" + state + ") at once:\n";
+  account += "  - every token it signed is refused by this issuer" +
+             (until.empty() ? std::string() : "; the longest would have lived until " + until) + "\n";
+  account += "  - token Secrets that it signed are refused until they are made anew: delete them, or empty their data.token\n";
+  account += "  - relying parties that keep the old JWKS accept its tokens until their copy is too old (--jwks-max-age)\n";
+  if (state == "Active")
+    account +=
+        "  - another key signs at once; relying parties that do not look again for an unknown kid refuse its tokens for as long\n"
+        "  - pods get new tokens when theirs is due (80 % of its life); restart what cannot wait\n";
+  std::fputs(account.c_str(), options.yes ? stdout : stderr);
+  if (!options.yes) return Error{Reason::BadRequest, "nothing was done", "repeat it with --yes"};
+  json::object patch{{"spec", json::object{{"revoked", true}}}};
+  const Result<DocumentPtr> done = client.mergePatch(kind(), {"", name}, std::move(patch));
+  if (!done) return done.error();
+  std::printf("%s is revoked\n", name.c_str());
+  return kYes;
+}
+
+Result<std::string> document(const client::Access& access, client::Credentials& credentials, const std::string& path) {
+  http::FetchOptions options;
+  options.caPem = access.caPem;
+  options.serverName = access.serverName;
+  options.insecure = access.insecure;
+  options.clientCertificatePem = access.clientCertificatePem;
+  options.clientKeyPem = access.clientKeyPem;
+  Result<Secret> bearer = credentials.bearer();
+  if (!bearer) return bearer.error();
+  options.bearer = *std::move(bearer);
+  Result<http::Fetched> fetched = http::fetch(access.server + path, options);
+  if (!fetched) return fetched.error();
+  if (fetched->status != 200)
+    return Error{Reason::Unavailable, access.server + path + " answered " + std::to_string(fetched->status),
+                 "it needs the right to get that path"};
+  return std::move(fetched->body);
+}
+
+// The static site of an issuer: the keys first, so that no reader of the document finds none. True when something was changed.
+Result<bool> publishTo(const fs::path& directory, const client::Access& access, client::Credentials& credentials) {
+  const Result<std::string> discovery = document(access, credentials, "/.well-known/openid-configuration");
+  if (!discovery) return discovery.error();
+  const Result<std::string> jwks = document(access, credentials, "/openid/v1/jwks");
+  if (!jwks) return jwks.error();
+  Result<json::object> config = jose::parseStrictObject(*discovery);
+  const Result<std::vector<jose::Key>> keys = jose::parseJwks(*jwks);
+  if (!config) return config.error();
+  if (!keys) return keys.error();
+  if (keys->empty())
+    return Error{Reason::Unavailable, "the server publishes no keys; what is in " + directory.string() + " was left as it is"};
+  std::string issuer(textAt(*config, {"issuer"}));
+  while (issuer.ends_with('/')) issuer.pop_back();
+  (*config)["jwks_uri"] = issuer + "/keys.json";  // a name that every web server gives a JSON type
+  bool changed = false;
+  const std::pair<fs::path, std::string> files[] = {{directory / "keys.json", *jwks},
+                                                    {directory / ".well-known" / "openid-configuration", json::serialize(*config)}};
+  for (const auto& [file, text] : files) {
+    if (const Result<std::string> present = readFile(file); present && *present == text) continue;
+    if (Result<void> made = makeDirectories(file.parent_path(), 0755); !made) return made.error();
+    if (Result<void> written = writeFileAtomically(file, text, 0644); !written) return written.error();
+    changed = true;
+  }
+  return changed;
+}
+
+// Waits for SIGINT or SIGTERM, which are blocked in every thread that is made afterwards.
+class Interrupted {
+ public:
+  Interrupted() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGINT);
+    sigaddset(&set_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  }
+  // True when a signal came within `limit`.
+  bool within(std::chrono::milliseconds limit) const {
+    const timespec wait{.tv_sec = limit.count() / 1000, .tv_nsec = (limit.count() % 1000) * 1'000'000};
+    return sigtimedwait(&set_, nullptr, &wait) > 0;
+  }
+
+ private:
+  sigset_t set_{};
+};
+
+Result<int> publish(client::RemoteClient& client, const KeysOptions& options) {
+  const fs::path directory = options.directory;
+  client::Credentials credentials(client.access());
+  const Result<bool> first = publishTo(directory, client.access(), credentials);
+  if (!first) return first.error();
+  std::printf("%s holds .well-known/openid-configuration and keys.json for the root of the issuer's URL; both are application/json\n",
+              options.directory.c_str());
+  std::fflush(stdout);
+  return kYes;
+}
+
+// Looks on until it is told to stop; an outage of the server is waited out, as the site stands by itself.
+int publishAndWatch(const KeysOptions& options) {
+  const Interrupted interrupted;  // before any thread is made
+  Result<client::Access> access = client::findAccess(options.access);
+  if (!access) return refuse(access.error());
+  client::RemoteClient client(*std::move(access));
+  client::Credentials credentials(client.access());
+  if (const Result<int> first = publish(client, options); !first) return refuse(first.error());
+  std::atomic<bool> changed = false;
+  std::unique_ptr<api::Watching> watching;
+  SteadyTime last = std::chrono::steady_clock::now();
+  while (!interrupted.within(200ms)) {
+    if (!watching) {
+      const Result<api::Listing> listing = client.list(kind(), "", {});
+      Result<std::unique_ptr<api::Watching>> watch =
+          listing ? client.watch(kind(), "", {}, listing->revision, [&changed](const api::WatchEvent&) { changed = true; })
+                  : Result<std::unique_ptr<api::Watching>>(listing.error());
+      if (watch) watching = *std::move(watch);
+    }
+    if (!changed.exchange(false) && std::chrono::steady_clock::now() - last < kRepublish) continue;
+    last = std::chrono::steady_clock::now();
+    const Result<bool> done = publishTo(options.directory, client.access(), credentials);
+    if (!done) std::fprintf(stderr, "warning: %s; what was published stays\n", done.error().sentence.c_str());
+    if (done && *done) std::printf("published\n"), std::fflush(stdout);
+  }
+  return kYes;
+}
+
+// Puts a new key at the head of the server's key-encryption key file, waits until everything is sealed under it, and takes the old ones
+// out.
+Result<int> rewrap(client::RemoteClient& client, const KeysOptions& options) {
+  Result<std::string> present = readFile(options.kekFile, 64u << 10);
+  if (!present) return present.error();
+  Result<std::string> given =
+      options.newKekFile.empty() ? Result<std::string>(std::string(token::newKekLine().reveal())) : readFile(options.newKekFile, 64u << 10);
+  if (!given) return given.error();
+  Result<crypto::Envelope> next = token::readKeks(*given);
+  if (!next) return Error{next.error().reason, "the new key: " + next.error().sentence, next.error().fix};
+  if (present->size() == 32) *present = hexLower(*present);  // a bare key becomes a line
+  if (given->size() == 32) *given = hexLower(*given);
+  if (!given->ends_with('\n')) *given += '\n';
+  if (Result<void> written = writeFileAtomically(options.kekFile, *given + *present, 0600); !written) return written.error();
+  const SteadyTime end = std::chrono::steady_clock::now() + kRewrapLimit;
+  for (std::size_t waiting = 1; waiting > 0;) {
+    const Result<std::vector<json::object>> keys = signingKeys(client);
+    if (!keys) return keys.error();
+    waiting = 0;
+    for (const json::object& key : *keys)
+      if (stateOf(key) != "Retired" && !booleanAt(key, {"status", "verifyOnly"}) && textAt(key, {"status", "sealedBy"}) != next->current())
+        ++waiting;
+    if (waiting > 0 && std::chrono::steady_clock::now() > end)
+      return Error{
+          Reason::Timeout,
+          std::to_string(waiting) + " signing keys are not sealed under the new key yet; the file holds both keys, and nothing is lost",
+          "is " + options.kekFile + " the file that the server reads? See its log"};
+    if (waiting > 0) std::this_thread::sleep_for(200ms);
+  }
+  if (Result<void> written = writeFileAtomically(options.kekFile, *given, 0600); !written) return written.error();
+  std::printf("Secrets and signing keys are sealed under the key %s; the old ones are gone from %s\n", next->current().c_str(),
+              options.kekFile.c_str());
+  return kYes;
+}
+
+CLI::App* addKeysVerb(CLI::App& keys, Chosen& chosen, const std::shared_ptr<KeysOptions>& options, const char* name, const char* what,
+                      Run run) {
+  CLI::App* verb = keys.add_subcommand(name, what);
+  verb->callback([options, run, &chosen] {
+    chosen = [options, run] { return options->watch ? publishAndWatch(*options) : withClient(*options, run); };
+  });
+  verb->add_option("--kubeconfig", options->access.kubeconfig, "as kubectl's");
+  verb->add_option("--context", options->access.context, "as kubectl's");
+  return verb;
+}
+
+}  // namespace
+
+void addKeys(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<KeysOptions>();
+  CLI::App* keys = app.add_subcommand("keys", "look at and change the keys that sign tokens");
+  keys->require_subcommand(1);
+  addKeysVerb(*keys, chosen, options, "list", "the signing keys, their states, and how long their tokens live", list)
+      ->add_option("-o,--output", options->output, "text, json or yaml")
+      ->check(CLI::IsMember({"text", "json", "yaml"}))
+      ->capture_default_str();
+  addKeysVerb(*keys, chosen, options, "rotate", "change to a new signing key, online and without a refused token", rotate)
+      ->add_option("--algorithm", options->algorithm, "of the new key; default: the present one's");
+  CLI::App* revoking = addKeysVerb(*keys, chosen, options, "revoke", "end a key at once, and all tokens that it signed", revoke);
+  revoking->add_option("key", options->key, "its kid or name")->required();
+  revoking->add_flag("--yes", options->yes, "do it; without, only what would break is told");
+  CLI::App* publishing =
+      addKeysVerb(*keys, chosen, options, "publish", "write the issuer's documents for a bucket or any web server", publish);
+  publishing->add_option("directory", options->directory)->required();
+  publishing->add_flag("--watch", options->watch, "keep them fresh until told to stop");
+  CLI::App* rewrapping =
+      addKeysVerb(*keys, chosen, options, "rewrap", "replace the key-encryption key and seal everything anew, online", rewrap);
+  rewrapping->add_option("kek-file", options->kekFile, "the file that the server reads (--kek-file, or kek in its data directory)")
+      ->required();
+  rewrapping->add_option("--new-kek-file", options->newKekFile, "the new key; default: one is made");
+}
+
+}  // namespace podpass::cli

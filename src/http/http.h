@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/secret.h"
 
 // What a request and an answer are, whatever the protocol (HTTP/1.1, HTTP/2). Beast, nghttp2 and OpenSSL's types stay in the .cpp files.
 namespace podpass::http {
@@ -108,6 +109,11 @@ struct TlsFiles {
   std::string certificate;  // path, PEM chain
   std::string key;          // path, PEM
   std::string clientCa;     // path, PEM; empty: client certificates are not asked for
+  // Instead of the two files, when it is not empty: a certificate that was never on disk.
+  std::string certificatePem = {};
+  Secret keyPem = {};
+  std::string minimumVersion = {};        // "1.0" … "1.3"; empty: 1.2
+  std::vector<std::string> ciphers = {};  // IANA names, for TLS 1.2 and older; empty: OpenSSL's choice
 };
 
 // An HTTPS server (ALPN h2, http/1.1; TLS 1.2 and newer). start() binds and begins to accept on `threads` event loops;
@@ -118,6 +124,8 @@ class Server {
   [[nodiscard]] virtual Result<void> start() = 0;
   [[nodiscard]] virtual unsigned short port() const = 0;  // the real one, after start()
   virtual void stop(std::chrono::milliseconds grace) = 0;
+  // What handshakes show from now on. When it cannot be used, the old one stays. Thread-safe, after start().
+  virtual Result<void> useTls(const TlsFiles& tls) = 0;
 };
 struct ServerOptions {
   std::string bind = "127.0.0.1";

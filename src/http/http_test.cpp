@@ -706,6 +706,52 @@ TEST(Http, AServerThatCannotStartSaysWhy) {
   EXPECT_NE(mismatched.error().sentence.find("client.key"), std::string::npos) << mismatched.error().sentence;
 }
 
+TEST(Http, AReplacedCertificateIsShownFromTheNextHandshakeOn) {
+  const Certificates& certificates = Certificates::get();
+  const Handler handler = [](std::shared_ptr<const Request>) -> asio::awaitable<Response> { co_return Response{}; };
+  ServerOptions serving;
+  serving.tls = certificates.files();
+  serving.threads = 1;
+  const std::unique_ptr<Server> server = makeServer(serving, handler);
+  ASSERT_TRUE(server->start());
+  const std::string url = "https://127.0.0.1:" + std::to_string(server->port()) + "/";
+  FetchOptions options;
+  options.caPem = certificates.text("ca.crt");
+  EXPECT_TRUE(fetch(url, options));
+  TlsFiles mismatched = certificates.files();
+  mismatched.key = certificates.path("client.key");
+  EXPECT_FALSE(server->useTls(mismatched));
+  EXPECT_TRUE(fetch(url, options)) << "a certificate that cannot be used leaves the old one";
+  TlsFiles inMemory;
+  inMemory.certificatePem = certificates.text("stranger.crt");
+  inMemory.keyPem = Secret(certificates.text("stranger.key"));
+  ASSERT_TRUE(server->useTls(inMemory));
+  EXPECT_FALSE(fetch(url, options));
+  server->stop(0ms);
+}
+
+TEST(Http, ProtocolsAndCiphersAreWhatWasChosen) {
+  ServerOptions serving;
+  serving.tls = Certificates::get().files();
+  serving.tls->ciphers = {"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"};
+  const Handler handler = [](std::shared_ptr<const Request>) -> asio::awaitable<Response> { co_return Response{}; };
+  const std::unique_ptr<Server> server = makeServer(serving, handler);
+  ASSERT_TRUE(server->start());
+  const std::string connect = "timeout 20 openssl s_client -connect 127.0.0.1:" + std::to_string(server->port()) + " ";
+  EXPECT_NE(outputOf(connect + "-tls1_2 2>&1 </dev/null").find("Cipher is ECDHE-ECDSA-AES128-GCM-SHA256"), std::string::npos);
+  EXPECT_EQ(outputOf(connect + "-tls1_2 -cipher ECDHE-ECDSA-AES256-GCM-SHA384 2>&1 </dev/null").find("Cipher is ECDHE"), std::string::npos);
+  TlsFiles newest = *serving.tls;
+  newest.minimumVersion = "1.3";
+  ASSERT_TRUE(server->useTls(newest));
+  EXPECT_EQ(outputOf(connect + "-tls1_2 2>&1 </dev/null").find("Cipher is ECDHE"), std::string::npos);
+  newest.minimumVersion = "2";
+  EXPECT_EQ(server->useTls(newest).error().sentence, "unsupported version 2");
+  newest.minimumVersion = "";
+  newest.ciphers = {"TLS_NULL"};
+  EXPECT_EQ(server->useTls(newest).error().sentence, "unsupported cipher suite: TLS_NULL");
+  server->stop(0ms);
+}
+
 TEST(Query, ParametersAreDecodedAndMalformedOnesLeftOut) {
   Request request;
   request.query = "a=1&b=x%20y&c+d=%2B+&a=2&bad=%zz&empty=&flag&=nameless";

@@ -49,11 +49,8 @@ class AsioServer final : public Server {
 
   Result<void> start() override {
     if (started_) return Error{Reason::Internal, "the server was started before"};
-    if (options_.tls) {
-      Result<SslContext> context = makeServerContext(*options_.tls);
-      if (!context) return context.error();
-      tls_ = std::make_unique<asio::ssl::context>((*context).release());
-    }
+    if (options_.tls)
+      if (Result<void> usable = useTls(*options_.tls); !usable) return usable;
     const unsigned threads = options_.threads > 0 ? options_.threads : std::max(1u, std::thread::hardware_concurrency());
     for (unsigned i = 0; i < threads; ++i) loops_.push_back(std::make_unique<EventLoop>());
     Result<void> bound = bind();
@@ -77,6 +74,15 @@ class AsioServer final : public Server {
   }
 
   [[nodiscard]] unsigned short port() const override { return port_; }
+
+  Result<void> useTls(const TlsFiles& tls) override {
+    Result<SslContext> context = makeServerContext(tls);
+    if (!context) return context.error();
+    auto next = std::make_shared<asio::ssl::context>((*context).release());
+    const std::lock_guard lock(mutex_);
+    tls_ = std::move(next);
+    return {};
+  }
 
   void stop(std::chrono::milliseconds grace) override {
     if (!started_ || stopping_.exchange(true)) return;
@@ -174,7 +180,7 @@ class AsioServer final : public Server {
     if (failed || stopping_) co_return;
     Link link{.transport = {}, .handler = handler_, .limits = options_.limits, .peer = {}, .remote = textOf(remote), .onStop = {}};
     link.deadline = steady_clock::now() + options_.limits.headerTime;
-    if (tls_)
+    if (options_.tls)
       co_await serveTls(loop, link, std::move(socket));
     else
       co_await servePlain(loop, link, std::move(socket));
@@ -187,7 +193,8 @@ class AsioServer final : public Server {
   }
 
   asio::awaitable<void> serveTls(EventLoop& loop, Link& link, Socket socket) {
-    const auto transport = std::make_shared<StreamTransport<TlsStream>>(std::move(socket), *tls_);
+    const std::shared_ptr<asio::ssl::context> tls = currentTls();
+    const auto transport = std::make_shared<StreamTransport<TlsStream>>(std::move(socket), *tls);
     link.transport = transport;
     const Listed listed(loop, link);
     link.onStop = [&link] { link.transport->close(); };
@@ -204,6 +211,11 @@ class AsioServer final : public Server {
       co_await serveHttp2(link);
     else
       co_await serveHttp1(link);
+  }
+
+  std::shared_ptr<asio::ssl::context> currentTls() {
+    const std::lock_guard lock(mutex_);
+    return tls_;
   }
 
   // A link is among its loop's while this lives.
@@ -247,7 +259,7 @@ class AsioServer final : public Server {
 
   const ServerOptions options_;
   const Handler handler_;
-  std::unique_ptr<asio::ssl::context> tls_;
+  std::shared_ptr<asio::ssl::context> tls_;  // guarded by mutex_: it may be replaced
   std::vector<std::unique_ptr<EventLoop>> loops_;
   std::optional<Acceptor> acceptor_;
   std::optional<Wakeup> slotFreed_;

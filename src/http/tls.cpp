@@ -1,9 +1,11 @@
 #include "http/tls.h"
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/text.h"
@@ -73,6 +75,54 @@ bool verifies(SSL* connection, X509* certificate) {
   return X509_verify_cert(verification.get()) == 1;
 }
 
+struct BioFree {
+  void operator()(BIO* bio) const { BIO_free(bio); }
+};
+struct KeyFree {
+  void operator()(EVP_PKEY* key) const { EVP_PKEY_free(key); }
+};
+
+Result<void> useFiles(SSL_CTX* context, const TlsFiles& files) {
+  if (SSL_CTX_use_certificate_chain_file(context, files.certificate.c_str()) != 1) return unusable("certificate", files.certificate);
+  if (SSL_CTX_use_PrivateKey_file(context, files.key.c_str(), SSL_FILETYPE_PEM) != 1) return unusable("private key", files.key);
+  if (SSL_CTX_check_private_key(context) != 1) return unusable("private key", files.key);
+  return {};
+}
+
+Result<void> useMemory(SSL_CTX* context, const TlsFiles& files) {
+  const std::unique_ptr<BIO, BioFree> chain(BIO_new_mem_buf(files.certificatePem.data(), static_cast<int>(files.certificatePem.size())));
+  const std::unique_ptr<X509, CertificateFree> leaf(PEM_read_bio_X509(chain.get(), nullptr, nullptr, nullptr));
+  if (!leaf || SSL_CTX_use_certificate(context, leaf.get()) != 1) return unusable("certificate", "memory");
+  while (X509* next = PEM_read_bio_X509(chain.get(), nullptr, nullptr, nullptr)) SSL_CTX_add0_chain_cert(context, next);
+  ERR_clear_error();  // the end of the chain
+  const std::string_view pem = files.keyPem.reveal();
+  const std::unique_ptr<BIO, BioFree> text(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  const std::unique_ptr<EVP_PKEY, KeyFree> key(PEM_read_bio_PrivateKey(text.get(), nullptr, nullptr, nullptr));
+  if (!key || SSL_CTX_use_PrivateKey(context, key.get()) != 1 || SSL_CTX_check_private_key(context) != 1)
+    return unusable("private key", "memory");
+  return {};
+}
+
+Result<void> restrict(SSL_CTX* context, const TlsFiles& files) {
+  constexpr std::pair<std::string_view, int> kVersions[] = {
+      {"", TLS1_2_VERSION}, {"1.0", TLS1_VERSION}, {"1.1", TLS1_1_VERSION}, {"1.2", TLS1_2_VERSION}, {"1.3", TLS1_3_VERSION}};
+  const auto version =
+      std::find_if(std::begin(kVersions), std::end(kVersions), [&files](const auto& each) { return each.first == files.minimumVersion; });
+  if (version == std::end(kVersions)) return Error{Reason::BadRequest, "unsupported version " + files.minimumVersion};
+  SSL_CTX_set_min_proto_version(context, version->second);
+  if (version->second < TLS1_2_VERSION) SSL_CTX_set_security_level(context, 0);  // their signatures use SHA-1
+  std::string list;
+  for (const std::string& iana : files.ciphers) {
+    const char* name = OPENSSL_cipher_name(iana.c_str());
+    if (name == nullptr || std::string_view(name) == "(NONE)") return Error{Reason::BadRequest, "unsupported cipher suite: " + iana};
+    if (!iana.starts_with("TLS_AES_") && !iana.starts_with("TLS_CHACHA20_"))
+      list += (list.empty() ? "" : ":") + std::string(name);  // 1.3's are not chosen
+  }
+  if (!list.empty() && SSL_CTX_set_cipher_list(context, list.c_str()) != 1)
+    return Error{Reason::BadRequest, "unsupported cipher suites: " + list};
+  return {};
+}
+
 }  // namespace
 
 std::string opensslReason() {
@@ -87,7 +137,7 @@ Result<SslContext> makeServerContext(const TlsFiles& files) {
   SslContext context(SSL_CTX_new(TLS_server_method()));
   if (!context) return Error{Reason::Internal, "OpenSSL made no context: " + opensslReason()};
   SSL_CTX* raw = context.get();
-  SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION);
+  if (Result<void> restricted = restrict(raw, files); !restricted) return restricted.error();
   SSL_CTX_set_options(raw, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
   SSL_CTX_set_mode(raw, SSL_MODE_RELEASE_BUFFERS);  // 34 kB less per idle connection
   static constexpr unsigned char kSessionContext[] = "podpass";
@@ -95,9 +145,7 @@ Result<SslContext> makeServerContext(const TlsFiles& files) {
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);  // tickets only: nothing to remember
   SSL_CTX_set_num_tickets(raw, 1);
   SSL_CTX_set_alpn_select_cb(raw, chooseProtocol, nullptr);
-  if (SSL_CTX_use_certificate_chain_file(raw, files.certificate.c_str()) != 1) return unusable("certificate", files.certificate);
-  if (SSL_CTX_use_PrivateKey_file(raw, files.key.c_str(), SSL_FILETYPE_PEM) != 1) return unusable("private key", files.key);
-  if (SSL_CTX_check_private_key(raw) != 1) return unusable("private key", files.key);
+  if (Result<void> used = files.certificatePem.empty() ? useFiles(raw, files) : useMemory(raw, files); !used) return used.error();
   if (files.clientCa.empty()) return context;
   Result<void> asked = askForCertificates(raw, files.clientCa);
   if (!asked) return asked.error();

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/snapshot.h"
+#include "irsa/aws.h"
+
+// What the webhook knows of service accounts, from three sources: the accounts themselves (kept by a watch), the ConfigMap
+// pod-identity-webhook, and the list of those that use container credentials (EKS Pod Identity). Thread-safe.
+namespace podpass::irsa {
+
+// "namespace/name", the key of all three.
+std::string accountKey(std::string_view ns, std::string_view name);
+
+// Every service account of the cluster, also those without a role: to know that there is none is an answer.
+class AccountCache {
+ public:
+  void put(std::string_view ns, std::string_view name, RoleSettings role);
+  void erase(std::string_view ns, std::string_view name);
+  void clear();
+  // nullopt: no such account is known.
+  [[nodiscard]] std::optional<RoleSettings> find(std::string_view ns, std::string_view name) const;
+  [[nodiscard]] std::map<std::string, RoleSettings> entries() const;  // sorted, for the debug page
+  [[nodiscard]] std::size_t size() const;
+  // Forgets all accounts but these: what a list shows is all there is.
+  void keepOnly(const std::set<std::string>& keys);
+
+ private:
+  mutable std::shared_mutex mutex_;
+  std::unordered_map<std::string, RoleSettings> accounts_;
+};
+
+// "ns/name" or "*/name" → what that account gets.
+using IdentityMap = std::map<std::string, RoleSettings, std::less<>>;
+struct ParsedIdentityMap {
+  IdentityMap entries;
+  std::vector<std::string> skipped;  // sentences about entries that could not be used
+};
+// From the ConfigMap's data.config: {"ns/name": {"RoleARN", "Audience", "UseRegionalSTS", "TokenExpiration"}}, member names in any case.
+// BadRequest when it is no JSON object. Absent audiences are the flag's: without one the token would be for the API server, not for STS.
+Result<ParsedIdentityMap> parseIdentityMap(std::string_view config, const AwsSettings& settings);
+// The entry of that account, else the wildcard's; null: none.
+const RoleSettings* findIdentity(const IdentityMap& map, std::string_view ns, std::string_view name);
+
+// The accounts of a container-credentials file: {"identities":[{"namespace","serviceAccount"}]}.
+using CredentialsAccounts = std::set<std::string, std::less<>>;
+Result<CredentialsAccounts> parseCredentialsFile(std::string_view text);
+
+}  // namespace podpass::irsa

@@ -1,0 +1,190 @@
+#include "irsa/webhook.h"
+
+#include <random>
+
+#include "base/log.h"
+#include "irsa/container_json.h"
+
+namespace podpass::irsa {
+namespace {
+
+http::Response textResponse(int status, std::string text, const char* type = "text/plain; charset=utf-8") {
+  http::Response response;
+  response.status = status;
+  response.headers.add("Content-Type", type);
+  response.body = std::make_shared<const std::string>(std::move(text));
+  return response;
+}
+
+http::Response jsonResponse(std::string text, int status = 200) { return textResponse(status, std::move(text), "application/json"); }
+
+// As Go's url.ParseQuery judges it.
+bool malformedQuery(std::string_view query) {
+  const auto hex = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); };
+  for (std::size_t i = 0; i < query.size(); ++i) {
+    if (query[i] == ';') return true;
+    if (query[i] == '%' && (i + 2 >= query.size() || !hex(query[i + 1]) || !hex(query[i + 2]))) return true;
+  }
+  return false;
+}
+
+std::string_view pathLabel(std::string_view path) {
+  for (const std::string_view known :
+       {"/mutate", "/healthz", "/metrics", "/debug/alpha/deny", "/debug/alpha/500", "/debug/alpha/cache", "/debug/alpha/cache/clear"})
+    if (path == known) return known;
+  return "other";
+}
+
+std::int64_t randomJitter() {
+  thread_local std::mt19937_64 generator(std::random_device{}());
+  return std::uniform_int_distribution<std::int64_t>(0, kJitter)(generator);
+}
+
+std::string nameOf(const PodView& pod) { return std::string(pod.name.empty() ? pod.generateName : pod.name); }
+
+constexpr std::size_t kWarningLimit = 256;  // API servers cut longer ones
+
+std::string warning(std::string text) {
+  if (text.size() > kWarningLimit) text = text.substr(0, kWarningLimit - 3) + "...";
+  return "pod identity: " + text;
+}
+
+}  // namespace
+
+struct Webhook::Decision {
+  enum class Method { None, WebIdentity, ContainerCredentials } method = Method::None;
+  std::vector<Injection> injections = {};
+  std::vector<std::string> warnings = {};
+};
+
+Webhook::Webhook(WebhookOptions options, WebhookSources& sources, LiveReads::Read read)
+    : options_(std::move(options)), sources_(sources), reads_(std::move(read)) {}
+
+Webhook::Decision Webhook::decide(std::string_view ns, const PodView& pod, const std::optional<RoleSettings>& account) const {
+  Decision decision;
+  const std::shared_ptr<const IdentityMap> map = sources_.identityMap.load();
+  const std::string key = accountKey(ns, pod.serviceAccount);
+  if (sources_.credentials.load()->contains(key)) {
+    std::optional<RoleSettings> role = account;
+    if (const auto entry = map->find(key); !role && entry != map->end()) role = entry->second;
+    decision.method = Decision::Method::ContainerCredentials;
+    decision.injections.push_back(containerCredentials(role, pod, options_.aws, randomJitter()));
+    if (options_.warn)
+      decision.warnings.push_back(warning(key + " gets container credentials from " + options_.aws.containerCredentialsFullUri));
+    return decision;
+  }
+  const RoleSettings* role = account && !account->roleArn.empty() ? &*account : findIdentity(*map, ns, pod.serviceAccount);
+  if (role == nullptr || role->roleArn.empty()) return decision;
+  decision.method = Decision::Method::WebIdentity;
+  decision.injections.push_back(webIdentity(*role, pod, options_.aws));
+  if (!isRoleArn(role->roleArn)) {
+    log::warn("arn is invalid: " + role->roleArn, {{"ns", std::string(ns)}, {"name", std::string(pod.serviceAccount)}});
+    if (options_.warn) decision.warnings.push_back(warning("the role of " + key + " is not an IAM role ARN: " + role->roleArn));
+  } else if (options_.warn) {
+    decision.warnings.push_back(warning(key + " may assume " + role->roleArn + " with the token for " + role->audience));
+  }
+  return decision;
+}
+
+std::vector<Injection> Webhook::injectionsFor(std::string_view ns, const PodView& pod) const {
+  return decide(ns, pod, sources_.accounts.find(ns, pod.serviceAccount)).injections;
+}
+
+std::string Webhook::answer(const AdmissionReview& review, const Decision& decision) {
+  const PodView& pod = review.pod();
+  if (decision.injections.empty()) {
+    log::debug("Pod was not mutated. Reason: Service account did not have the right annotations or was not found in the cache.",
+               {{"ns", std::string(review.ns())}, {"name", nameOf(pod)}});
+    return review.allowed();
+  }
+  if (decision.method == Decision::Method::WebIdentity) ++metrics_.webIdentityPods;
+  if (decision.method == Decision::Method::ContainerCredentials) ++metrics_.containerCredentialsPods;
+  const PodPatch patch = podPatch(pod, decision.injections);
+  log::debug(
+      patch.adds ? "Pod was mutated." : "Pod was not mutated. Reason: Required volume mounts and env variables were already present.",
+      {{"ns", std::string(review.ns())}, {"name", nameOf(pod)}});
+  return review.allowed(patch.json, patch.adds ? std::span<const std::string>(decision.warnings) : std::span<const std::string>());
+}
+
+asio::awaitable<std::string> Webhook::review(std::shared_ptr<const http::Request> request) {
+  const auto review = std::make_unique<AdmissionReview>(request->body);
+  if (!review->problem().empty()) {
+    log::warn("could not read an AdmissionReview", {{"err", review->problem()}});  // never the object: its environment may hold secrets
+    co_return review->denied(review->problem());
+  }
+  const PodView& pod = review->pod();
+  std::optional<RoleSettings> account = sources_.accounts.find(review->ns(), pod.serviceAccount);
+  if (account) metrics_.used = true;
+  if (!account && !pod.serviceAccount.empty() && decide(review->ns(), pod, account).injections.empty()) {
+    ++metrics_.missingAccounts;
+    const std::string ns(review->ns()), name(pod.serviceAccount);
+    log::warn("Service account " + ns + "/" + name + " not found in the cache. Waiting up to " + std::to_string(options_.patience.count()) +
+              "ms to be notified");
+    Result<std::optional<RoleSettings>> found = co_await reads_.read(ns, name, options_.patience);
+    if (!found && options_.denyUnknown) {
+      ++metrics_.deniedUnknown;
+      co_return review->denied("the service account " + ns + "/" + name + " could not be read (" + found.error().sentence +
+                               "), so the pod might start without its credentials: try again, or run the webhook with --on-unknown=admit");
+    }
+    if (!found)
+      log::warn("Service account " + ns + "/" + name + " not found in the cache. Not mutating.", {{"err", found.error().sentence}});
+    if (found) account = *std::move(found);
+    if (account) metrics_.used = true;
+  }
+  co_return answer(*review, decide(review->ns(), pod, account));
+}
+
+asio::awaitable<http::Response> Webhook::serve(std::shared_ptr<const http::Request> request) {
+  const auto begin = std::chrono::steady_clock::now();
+  const std::string& path = request->path;
+  http::Response response = textResponse(404, "404 page not found\n");
+  if (malformedQuery(request->query)) {
+    response = jsonResponse(R"({"error": "error parsing form"})", 400);
+  } else if (path == "/healthz") {
+    response = textResponse(200, "ok");
+  } else if (path == "/mutate" && request->bodyTooLarge) {
+    response = textResponse(413, "the AdmissionReview is too large\n");
+  } else if (path == "/mutate" && request->headers.find("Content-Type") != "application/json") {
+    log::warn("Content-Type=" + std::string(request->headers.find("Content-Type")) + ", expected application/json");
+    response = textResponse(415, "Invalid Content-Type, expected `application/json`\n");
+  } else if (path == "/mutate") {
+    std::string text = co_await review(request);
+    response = jsonResponse(std::move(text));
+  } else if (options_.debugHandlers && path == "/debug/alpha/deny") {
+    const auto denied = std::make_unique<AdmissionReview>(request->body);
+    response = jsonResponse(denied->denied("Test deny message"));
+  } else if (options_.debugHandlers && path == "/debug/alpha/500") {
+    response = textResponse(500, "test error\n");
+  }
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+  metrics_.countRequest(request->method, pathLabel(path), response.status, took);
+  co_return response;
+}
+
+std::string Webhook::cachePage() const {
+  std::string out = "{";
+  for (const auto& [key, role] : sources_.accounts.entries()) {
+    out += out == "{" ? "\n " : ",\n ";
+    appendText(out, key);
+    out += ": {\n  \"RoleARN\": ";
+    appendText(out, role.roleArn);
+    out += ",\n  \"Audience\": ";
+    appendText(out, role.audience);
+    out += std::string(",\n  \"UseRegionalSTS\": ") + (role.regionalSts ? "true" : "false");
+    out += ",\n  \"TokenExpiration\": " + std::to_string(role.expirationSeconds) + "\n }";
+  }
+  return out + (out == "{" ? "}" : "\n}");
+}
+
+asio::awaitable<http::Response> Webhook::serveMetrics(std::shared_ptr<const http::Request> request) {
+  if (request->path == "/metrics") co_return textResponse(200, metrics_.text(), "text/plain; version=0.0.4; charset=utf-8");
+  if (options_.debugHandlers && request->path == "/debug/alpha/cache") co_return jsonResponse(cachePage());
+  if (options_.debugHandlers && request->path == "/debug/alpha/cache/clear") {
+    sources_.accounts.clear();
+    sources_.identityMap.store(std::make_shared<const IdentityMap>());
+    co_return textResponse(200, "cache cleared\n");
+  }
+  co_return textResponse(404, "404 page not found\n");
+}
+
+}  // namespace podpass::irsa

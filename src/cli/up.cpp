@@ -19,6 +19,7 @@
 #include "controllers/controllers.h"
 #include "crypto/certificate.h"
 #include "http/http.h"
+#include "irsa/webhook_role.h"
 #include "node/agent.h"
 #include "node/containerd.h"
 #include "server/api_server.h"
@@ -120,6 +121,22 @@ PodSide serveForPods(const UpOptions& options, const node::ContainerdPlaces& pla
   return {options.bind, port};
 }
 
+// The pod identity webhook, installed as an ordinary admission webhook, as in Amazon EKS.
+Result<std::unique_ptr<irsa::WebhookRole>> startWebhook(const UpOptions& options, const std::string& host, const http::TlsFiles& tls,
+                                                        const std::string& caPem, api::Client& client, const Clock& clock) {
+  irsa::WebhookRoleOptions role;
+  role.listeners.bind = host;
+  role.listeners.port = static_cast<unsigned short>(options.webhookPort);
+  role.listeners.metricsPort = -1;
+  role.listeners.threads = 1;
+  role.listeners.tls = {.certificate = tls.certificate, .key = tls.key, .clientCa = {}};
+  role.configMapNamespace = "kube-system";
+  auto webhook = std::make_unique<irsa::WebhookRole>(std::move(role), client, clock);
+  if (Result<void> started = webhook->start(); !started) return started.error();
+  if (Result<void> installed = irsa::installConfiguration(client, webhook->url(), caPem); !installed) return installed.error();
+  return webhook;
+}
+
 std::string readyText(const fs::path& directory, const std::string& url) {
   const std::string config = (directory / "admin.kubeconfig").string();
   return "podpass is ready at " + url + "\n  kubeconfig: " + config + "\n  try:        kubectl --kubeconfig " + config +
@@ -168,11 +185,8 @@ Result<void> up(const UpOptions& options) {
   http::Handler handler = [api](std::shared_ptr<const http::Request> request) -> http::asio::awaitable<http::Response> {
     return api.get()->handle(std::move(request));
   };
-  http::ServerOptions listening{
-      .bind = options.bind,
-      .port = options.port,
-      .tls = http::TlsFiles{(directory / "server.crt").string(), (directory / "server.key").string(), (directory / "ca.crt").string()},
-      .limits = {}};
+  const http::TlsFiles tls{(directory / "server.crt").string(), (directory / "server.key").string(), (directory / "ca.crt").string()};
+  http::ServerOptions listening{.bind = options.bind, .port = options.port, .tls = tls, .limits = {}};
   const std::unique_ptr<http::Server> listener = http::makeServer(listening, handler);
   if (Result<void> started = listener->start(); !started) return started;
   const std::string host = options.bind == "0.0.0.0" || options.bind == "::" ? "127.0.0.1" : options.bind;
@@ -221,8 +235,16 @@ Result<void> up(const UpOptions& options) {
           writeFileAtomically(directory / "admin.kubeconfig", kubeconfig(url, authority->certificatePem(), *admin), 0600);
       !written)
     return written;
-  const std::string endpoints = json::serialize(json::object{{"apiserver", url}, {"issuer", issuerUrl}}) + "\n";
-  if (Result<void> written = writeFileAtomically(directory / "endpoints.json", endpoints, 0644); !written) return written;
+  json::object endpoints{{"apiserver", url}, {"issuer", issuerUrl}};
+  std::unique_ptr<irsa::WebhookRole> webhook;
+  if (options.webhookPort >= 0) {
+    Result<std::unique_ptr<irsa::WebhookRole>> started = startWebhook(options, host, tls, authority->certificatePem(), client, clock);
+    if (!started) return started.error();
+    webhook = *std::move(started);
+    endpoints["webhook"] = webhook->url();
+  }
+  if (Result<void> written = writeFileAtomically(directory / "endpoints.json", json::serialize(endpoints) + "\n", 0644); !written)
+    return written;
 
   server::LocalClient nodeClient({.name = "system:node:" + options.nodeName, .groups = {"system:nodes", "system:authenticated"}}, registry,
                                  apiServer, authorizer);
@@ -249,6 +271,7 @@ Result<void> up(const UpOptions& options) {
   log::info("stopping");
   apiServer.beginShutdown();
   if (agent) agent->stop();
+  if (webhook) webhook->stop(2s);
   controllers.stop();
   signingKeys.stop();
   listener->stop(2s);
@@ -279,6 +302,8 @@ void addUp(CLI::App& app, Chosen& chosen) {
                  "one year for the injected tokens, with a warning after 3607 s")
       ->capture_default_str();
   up->add_flag("--anonymous-issuer-discovery", options->anonymousIssuer, "let anybody read the discovery document and the public keys");
+  up->add_option("--webhook-port", options->webhookPort, "port of the pod identity webhook; 0 picks a free one, -1 leaves it out")
+      ->capture_default_str();
   options->keys.addTo(*up);
   up->add_option("--log-level", *level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))

@@ -19,6 +19,7 @@ struct UpOptions {
   std::int64_t maxTokenSeconds = 0;
   bool extendTokens = true;
   bool anonymousIssuer = false;  // let anybody read the issuer documents
+  int webhookPort = 0;           // of the pod identity webhook; 0: a free one, negative: no webhook
   KeyFlags keys = {};
 };
 

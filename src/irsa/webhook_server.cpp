@@ -74,8 +74,9 @@ WebhookServer::WebhookServer(WebhookListeners listeners, WebhookOptions options,
 
 WebhookServer::~WebhookServer() { stop(std::chrono::milliseconds(0)); }
 
-Result<void> WebhookServer::start() {
+Result<void> WebhookServer::start(const http::TlsFiles& tls) {
   Parts& parts = *parts_;
+  parts.listeners.tls = tls;
   Webhook& webhook = parts.webhook;
   parts.shownTls = fingerprint(parts.listeners.tls);
   http::Handler secure = [&webhook](std::shared_ptr<const http::Request> request) { return webhook.serve(std::move(request)); };

@@ -23,7 +23,8 @@ class WebhookServer {
   WebhookServer(const WebhookServer&) = delete;
   WebhookServer& operator=(const WebhookServer&) = delete;
 
-  Result<void> start();
+  // The files of `tls` are watched, and read again when they change.
+  Result<void> start(const http::TlsFiles& tls);
   void stop(std::chrono::milliseconds grace);
   [[nodiscard]] unsigned short port() const;
   [[nodiscard]] unsigned short metricsPort() const;

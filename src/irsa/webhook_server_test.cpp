@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 #include "crypto/certificate.h"
-#include "http/http.h"
+#include "http/client.h"
 #include "irsa/webhook_server.h"
 
 namespace podpass::irsa {
@@ -39,7 +39,7 @@ class Serving {
     server = std::make_unique<WebhookServer>(listeners, WebhookOptions{}, sources, [](const std::string&, const std::string&) {
       return Result<std::optional<RoleSettings>>(std::optional<RoleSettings>());
     });
-    const Result<void> started = server->start();
+    const Result<void> started = server->start(listeners.tls);
     ASSERT_TRUE(started) << started.error().sentence;
   }
   // By an authority of that name; its certificate is what clients have to trust.
@@ -128,7 +128,7 @@ TEST(WebhookServer, SaysWhyItCannotStart) {
   Serving serving;
   serving.listeners.tls.key = serving.directory / "missing.key";
   WebhookServer server(serving.listeners, {}, serving.sources, nullptr);
-  const Result<void> started = server.start();
+  const Result<void> started = server.start(serving.listeners.tls);
   ASSERT_FALSE(started);
   EXPECT_NE(started.error().sentence.find("missing.key"), std::string::npos);
 }

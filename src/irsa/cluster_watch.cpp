@@ -1,0 +1,133 @@
+#include "irsa/cluster_watch.h"
+
+#include "base/log.h"
+
+namespace podpass::irsa {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::chrono::milliseconds kFirstPause = 100ms, kLongestPause = 30s;
+constexpr std::chrono::milliseconds kRelist = 15min;  // against whatever a watch has missed
+constexpr const char* kConfigMapName = "pod-identity-webhook";
+
+std::string_view nameOf(const Document& object) { return textAt(object.value, {"metadata", "name"}); }
+std::string_view namespaceOf(const Document& object) { return textAt(object.value, {"metadata", "namespace"}); }
+
+Following::Handlers accountHandlers(WebhookSources& sources, const AwsSettings& settings) {
+  const auto put = [&sources, settings](const DocumentPtr& account) {
+    sources.accounts.put(namespaceOf(*account), nameOf(*account),
+                         roleSettings(objectAt(account->value, {"metadata", "annotations"}), settings));
+  };
+  return {[&sources, put](const std::vector<DocumentPtr>& accounts) {
+            std::set<std::string> keys;
+            for (const DocumentPtr& account : accounts) {
+              put(account);
+              keys.insert(accountKey(namespaceOf(*account), nameOf(*account)));
+            }
+            sources.accounts.keepOnly(keys);
+          },
+          [&sources, put](const api::WatchEvent& event) {
+            if (event.type == api::WatchEvent::Type::Deleted)
+              sources.accounts.erase(namespaceOf(*event.object), nameOf(*event.object));
+            else
+              put(event.object);
+          }};
+}
+
+void useConfigMap(WebhookSources& sources, const AwsSettings& settings, const DocumentPtr& configMap) {
+  if (!configMap) return sources.identityMap.store(std::make_shared<const IdentityMap>());
+  const std::string_view config = textAt(configMap->value, {"data", "config"});
+  Result<ParsedIdentityMap> parsed = parseIdentityMap(config, settings);
+  if (!parsed)  // the old entries stay
+    return log::error("failed to unmarshal new config",
+                      {{"ns", std::string(namespaceOf(*configMap))}, {"name", kConfigMapName}, {"err", parsed.error().sentence}});
+  for (const std::string& each : (*parsed).skipped)
+    log::warn("an entry of the ConfigMap was skipped", {{"name", kConfigMapName}, {"err", each}});
+  sources.identityMap.store(std::make_shared<const IdentityMap>((*std::move(parsed)).entries));
+}
+
+Following::Handlers configMapHandlers(WebhookSources& sources, const AwsSettings& settings) {
+  const auto ours = [](const DocumentPtr& object) { return nameOf(*object) == kConfigMapName; };
+  return {[&sources, settings, ours](const std::vector<DocumentPtr>& all) {
+            const auto found = std::find_if(all.begin(), all.end(), ours);
+            useConfigMap(sources, settings, found == all.end() ? nullptr : *found);
+          },
+          [&sources, settings, ours](const api::WatchEvent& event) {
+            if (ours(event.object)) useConfigMap(sources, settings, event.type == api::WatchEvent::Type::Deleted ? nullptr : event.object);
+          }};
+}
+
+}  // namespace
+
+Following::Following(api::Client& client, const api::Kind& kind, std::string ns, api::Selectors selectors, Handlers handlers)
+    : client_(client), kind_(kind), ns_(std::move(ns)), selectors_(std::move(selectors)), handlers_(std::move(handlers)), thread_([this] {
+        run();
+      }) {}
+
+Following::~Following() {
+  {
+    const std::lock_guard lock(mutex_);
+    over_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+bool Following::sleep(std::chrono::milliseconds time) {
+  std::unique_lock lock(mutex_);
+  return !wake_.wait_for(lock, time, [this] { return over_; });
+}
+
+Result<void> Following::listAndWatch() {
+  Result<api::Listing> listing = client_.list(kind_, ns_, selectors_);
+  if (!listing) return listing.error();
+  handlers_.listed(listing->items);
+  synced_ = true;
+  Result<std::unique_ptr<api::Watching>> watching = client_.watch(kind_, ns_, selectors_, listing->revision, handlers_.changed);
+  if (!watching) return watching.error();
+  watching_ = *std::move(watching);
+  return {};
+}
+
+void Following::run() {
+  std::chrono::milliseconds pause = kFirstPause;
+  for (;;) {
+    watching_.reset();
+    const Result<void> watched = listAndWatch();
+    if (watched)
+      pause = kFirstPause;
+    else
+      log::warn("watching failed", {{"kind", std::string(kind_.kind)}, {"err", log::chain(watched.error())}});
+    const bool goesOn = sleep(watched ? kRelist : pause);
+    if (!watched) pause = std::min(pause * 2, kLongestPause);
+    if (goesOn) continue;
+    watching_.reset();
+    return;
+  }
+}
+
+ClusterWatch::ClusterWatch(api::Client& client, WebhookSources& sources, const AwsSettings& settings,
+                           const std::string& configMapNamespace) {
+  followed_.push_back(std::make_unique<Following>(client, *api::findKind("", "v1", "serviceaccounts"), "", api::Selectors{},
+                                                  accountHandlers(sources, settings)));
+  if (configMapNamespace.empty()) return;
+  const api::Selectors one{.fields = std::string("metadata.name=") + kConfigMapName};
+  followed_.push_back(std::make_unique<Following>(client, *api::findKind("", "v1", "configmaps"), configMapNamespace, one,
+                                                  configMapHandlers(sources, settings)));
+}
+
+bool ClusterWatch::synced() const {
+  return std::all_of(followed_.begin(), followed_.end(), [](const auto& each) { return each->synced(); });
+}
+
+LiveReads::Read ClusterWatch::reader(api::Client& client, const AwsSettings& settings) {
+  return [&client, settings](const std::string& ns, const std::string& name) -> Result<std::optional<RoleSettings>> {
+    const Result<DocumentPtr> account = client.get(*api::findKind("", "v1", "serviceaccounts"), {ns, name});
+    if (account) return std::optional(roleSettings(objectAt((*account)->value, {"metadata", "annotations"}), settings));
+    if (account.error().reason == Reason::NotFound) return std::optional<RoleSettings>();
+    return account.error();
+  };
+}
+
+}  // namespace podpass::irsa

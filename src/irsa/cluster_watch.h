@@ -1,0 +1,58 @@
+#pragma once
+
+#include <condition_variable>
+#include <thread>
+
+#include "api/client.h"
+#include "irsa/webhook.h"
+
+// Keeps the webhook's sources current from an API server: all service accounts, and the ConfigMap pod-identity-webhook when asked.
+namespace podpass::irsa {
+
+// Follows the objects of one kind on a thread of its own: a list, a watch from there, and both again after `relist`, or with growing pauses
+// when the server is away. Ends when it is destroyed.
+class Following {
+ public:
+  struct Handlers {
+    std::function<void(const std::vector<DocumentPtr>&)> listed;  // all there are
+    std::function<void(const api::WatchEvent&)> changed;          // on the client's thread
+  };
+  Following(api::Client& client, const api::Kind& kind, std::string ns, api::Selectors selectors, Handlers handlers);
+  ~Following();
+  Following(const Following&) = delete;
+  Following& operator=(const Following&) = delete;
+  // Since when a list was complete once.
+  [[nodiscard]] bool synced() const { return synced_; }
+
+ private:
+  void run();
+  Result<void> listAndWatch();
+  bool sleep(std::chrono::milliseconds time);  // false: it is over
+
+  api::Client& client_;
+  const api::Kind& kind_;
+  std::string ns_;
+  api::Selectors selectors_;
+  Handlers handlers_;
+  std::atomic<bool> synced_{false};
+  std::unique_ptr<api::Watching> watching_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+class ClusterWatch {
+ public:
+  // `configMapNamespace` empty: the ConfigMap is not read.
+  ClusterWatch(api::Client& client, WebhookSources& sources, const AwsSettings& settings, const std::string& configMapNamespace);
+
+  [[nodiscard]] bool synced() const;
+  // For the webhook's live reads.
+  static LiveReads::Read reader(api::Client& client, const AwsSettings& settings);
+
+ private:
+  std::vector<std::unique_ptr<Following>> followed_;
+};
+
+}  // namespace podpass::irsa

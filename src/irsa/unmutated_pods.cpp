@@ -1,0 +1,74 @@
+#include "irsa/unmutated_pods.h"
+
+#include <algorithm>
+
+namespace podpass::irsa {
+namespace {
+
+constexpr std::string_view kOptOut = "eks.amazonaws.com/skip-pod-identity-webhook";
+
+// The namespaces in which pods may have an identity; {""}: all of them.
+std::set<std::string> namespacesToLookAt(const WebhookSources& sources) {
+  std::set<std::string> namespaces;
+  const auto add = [&namespaces](std::string_view key) { namespaces.insert(std::string(key.substr(0, key.find('/')))); };
+  for (const auto& [key, role] : sources.accounts.entries())
+    if (!role.roleArn.empty()) add(key);
+  for (const std::string& key : *sources.credentials.load()) add(key);
+  for (const auto& [key, role] : *sources.identityMap.load()) add(key);
+  if (namespaces.contains("*")) return {""};
+  return namespaces;
+}
+
+bool isOver(const json::object& pod) {
+  const std::string_view phase = textAt(pod, {"status", "phase"});
+  return phase == "Succeeded" || phase == "Failed" || !textAt(pod, {"metadata", "deletionTimestamp"}).empty();
+}
+
+bool isControlled(const json::object& pod) {
+  const json::array* owners = arrayAt(pod, {"metadata", "ownerReferences"});
+  return owners != nullptr && std::any_of(owners->begin(), owners->end(), [](const json::value& owner) {
+           return owner.is_object() && booleanAt(owner.get_object(), {"controller"});
+         });
+}
+
+bool hasVolume(const PodView& pod, std::string_view name) {
+  return pod.volumes != nullptr && std::any_of(pod.volumes->begin(), pod.volumes->end(), [name](const json::value& volume) {
+           return volume.is_object() && textAt(volume.get_object(), {"name"}) == name;
+         });
+}
+
+// Whether every container asks to be left alone, or has variables of its own.
+bool wantsNothing(const PodView& pod, const Injection& injection) { return !podPatch(pod, {&injection, 1}).adds; }
+
+}  // namespace
+
+Result<std::vector<UnmutatedPod>> findUnmutatedPods(api::Client& client, const Webhook& webhook, const WebhookSources& sources) {
+  std::vector<UnmutatedPod> found;
+  for (const std::string& ns : namespacesToLookAt(sources)) {
+    const Result<api::Listing> pods = client.list(*api::findKind("", "v1", "pods"), ns, {});
+    if (!pods) return pods.error();
+    for (const DocumentPtr& pod : pods->items) {
+      const Result<PodView> view = viewPod(pod->value);
+      if (!view || isOver(pod->value) || (view->labels != nullptr && view->labels->contains(kOptOut))) continue;
+      const std::string_view podNamespace = textAt(pod->value, {"metadata", "namespace"});
+      for (const Injection& injection : webhook.injectionsFor(podNamespace, *view))
+        if (!hasVolume(*view, injection.volume) && !wantsNothing(*view, injection))
+          found.push_back({std::string(podNamespace), std::string(view->name), std::string(textAt(pod->value, {"metadata", "uid"})),
+                           std::string(view->serviceAccount), injection.volume, isControlled(pod->value)});
+    }
+  }
+  return found;
+}
+
+Result<void> evict(api::Client& client, const UnmutatedPod& pod) {
+  if (!pod.controlled) return Error{Reason::Forbidden, "no controller would replace it", "create it again"};
+  json::object eviction{{"apiVersion", "policy/v1"}, {"kind", "Eviction"}};
+  eviction["metadata"] = json::object{{"name", pod.name}, {"namespace", pod.ns}};
+  eviction["deleteOptions"] = json::object{{"preconditions", json::object{{"uid", pod.uid}}}};
+  const Result<json::object> done =
+      client.createSubresource(*api::findKind("", "v1", "pods"), {pod.ns, pod.name}, "eviction", std::move(eviction));
+  if (!done) return done.error();
+  return {};
+}
+
+}  // namespace podpass::irsa

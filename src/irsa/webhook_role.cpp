@@ -1,0 +1,125 @@
+#include "irsa/webhook_role.h"
+
+#include "base/log.h"
+#include "base/text.h"
+
+namespace podpass::irsa {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::chrono::seconds kRound = 30s;  // between looks at certificate and registration
+
+}  // namespace
+
+WebhookRole::WebhookRole(WebhookRoleOptions options, api::Client& client, const Clock& clock)
+    : options_(std::move(options)),
+      client_(client),
+      clock_(clock),
+      server_(options_.listeners, options_.webhook, sources_, ClusterWatch::reader(client, options_.webhook.aws)) {}
+
+http::TlsFiles WebhookRole::inMemory(const WebhookCertificate& certificate) const {
+  http::TlsFiles tls = certificate.tls;
+  tls.minimumVersion = options_.listeners.tls.minimumVersion;
+  tls.ciphers = options_.listeners.tls.ciphers;
+  return tls;
+}
+
+Result<void> WebhookRole::start() {
+  if (options_.registration) {
+    const Result<WebhookCertificate> certificate = webhookCertificate(client_, *options_.registration, clock_.now());
+    if (!certificate) return certificate.error();
+    shownCertificate_ = certificate->tls.certificatePem;
+    if (Result<void> started = server_.start(inMemory(*certificate)); !started) return started;
+  } else if (Result<void> started = server_.start(options_.listeners.tls); !started) {
+    return started;
+  }
+  watch_ = std::make_unique<ClusterWatch>(client_, sources_, options_.webhook.aws, options_.configMapNamespace);
+  maintenance_ = std::thread([this] { maintain(); });
+  return {};
+}
+
+void WebhookRole::stop(std::chrono::milliseconds grace) {
+  {
+    const std::lock_guard lock(mutex_);
+    over_ = true;
+  }
+  wake_.notify_all();
+  if (maintenance_.joinable()) maintenance_.join();
+  server_.stop(grace);
+  watch_.reset();
+}
+
+std::string WebhookRole::url() const {
+  const std::string& bind = options_.listeners.bind;
+  const std::string host = bind.find(':') != std::string::npos ? "[" + bind + "]" : bind;
+  return "https://" + host + ":" + std::to_string(server_.port()) + "/mutate";
+}
+
+void WebhookRole::maintain() {
+  SteadyTime nextLook = clock_.steady() + options_.scanEvery;
+  for (;;) {
+    if (options_.registration) keepRegistered();
+    if (options_.scanEvery > 0s && clock_.steady() >= nextLook && watch_->synced()) {
+      lookAtPods();
+      nextLook = clock_.steady() + options_.scanEvery;
+    }
+    std::unique_lock lock(mutex_);
+    const auto pause = options_.scanEvery > 0s ? std::min(kRound, options_.scanEvery) : kRound;
+    if (wake_.wait_for(lock, pause, [this] { return over_; })) return;
+  }
+}
+
+void WebhookRole::keepRegistered() {
+  const Result<WebhookCertificate> certificate = webhookCertificate(client_, *options_.registration, clock_.now());
+  if (!certificate) return log::warn("the webhook's certificate could not be read", {{"err", log::chain(certificate.error())}});
+  if (certificate->tls.certificatePem != shownCertificate_) {
+    const Result<void> used = server_.useTls(inMemory(*certificate));
+    if (!used) return log::warn("the new certificate cannot be used; the old one is kept", {{"err", log::chain(used.error())}});
+    shownCertificate_ = certificate->tls.certificatePem;
+    log::info("certificate reloaded");
+  }
+  const Result<bool> changed = registerCa(client_, *options_.registration, certificate->caPem);
+  if (!changed)
+    return log::warn("the MutatingWebhookConfiguration could not be kept",
+                     {{"name", options_.registration->configuration}, {"err", log::chain(changed.error())}});
+  if (*changed) log::info("caBundle written", {{"name", options_.registration->configuration}});
+}
+
+void WebhookRole::lookAtPods() {
+  const Result<std::vector<UnmutatedPod>> pods = findUnmutatedPods(client_, server_.webhook(), sources_);
+  if (!pods) return log::warn("pods without their identity could not be looked for", {{"err", log::chain(pods.error())}});
+  server_.webhook().metrics().unmutatedPods = pods->size();
+  std::set<std::string> still;
+  for (const UnmutatedPod& pod : *pods) {
+    still.insert(pod.uid);
+    if (!reported_.contains(pod.uid)) report(pod);
+    if (!options_.evictUnmutated) continue;
+    const Result<void> evicted = evict(client_, pod);
+    if (evicted)
+      log::info("pod evicted: it ran without its identity", {{"ns", pod.ns}, {"name", pod.name}, {"uid", pod.uid}});
+    else
+      log::warn("pod without its identity not evicted", {{"ns", pod.ns}, {"name", pod.name}, {"err", log::chain(evicted.error())}});
+  }
+  reported_ = std::move(still);
+}
+
+void WebhookRole::report(const UnmutatedPod& pod) {
+  const std::string message = "service account " + pod.serviceAccount +
+                              " promises credentials, but the pod was created without the volume " + pod.missing +
+                              ": the webhook was not asked, or the service account was annotated later. Create the pod again.";
+  log::warn("pod runs without its identity", {{"ns", pod.ns}, {"name", pod.name}, {"uid", pod.uid}});
+  const std::string now = rfc3339(clock_.now());
+  json::object event{{"apiVersion", "v1"},          {"kind", "Event"},    {"type", "Warning"},
+                     {"reason", "IdentityMissing"}, {"message", message}, {"count", 1}};
+  event["metadata"] = json::object{{"generateName", pod.name + "."}, {"namespace", pod.ns}};
+  event["involvedObject"] =
+      json::object{{"apiVersion", "v1"}, {"kind", "Pod"}, {"namespace", pod.ns}, {"name", pod.name}, {"uid", pod.uid}};
+  event["source"] = json::object{{"component", "pod-identity-webhook"}};
+  event["firstTimestamp"] = now;
+  event["lastTimestamp"] = now;
+  if (const Result<DocumentPtr> made = client_.create(*api::findKind("", "v1", "events"), pod.ns, std::move(event)); !made)
+    log::debug("event not written", {{"err", log::chain(made.error())}});
+}
+
+}  // namespace podpass::irsa

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <condition_variable>
+#include <thread>
+
+#include "irsa/cluster_watch.h"
+#include "irsa/unmutated_pods.h"
+#include "irsa/webhook_registration.h"
+#include "irsa/webhook_server.h"
+
+// The whole webhook beside one API server: the listeners, the watches, its own certificate, and the look at pods that it missed.
+namespace podpass::irsa {
+
+struct WebhookRoleOptions {
+  WebhookListeners listeners;
+  WebhookOptions webhook;
+  std::string configMapNamespace = {};  // empty: no ConfigMap
+  // Set: the certificate is made and kept in the cluster, and listeners.tls is not used.
+  std::optional<WebhookRegistration> registration = {};
+  std::chrono::seconds scanEvery{300};  // 0: pods are not looked at
+  bool evictUnmutated = false;
+};
+
+class WebhookRole {
+ public:
+  WebhookRole(WebhookRoleOptions options, api::Client& client, const Clock& clock);
+  ~WebhookRole() { stop(std::chrono::milliseconds(0)); }
+  WebhookRole(const WebhookRole&) = delete;
+  WebhookRole& operator=(const WebhookRole&) = delete;
+
+  Result<void> start();
+  void stop(std::chrono::milliseconds grace);
+  [[nodiscard]] WebhookServer& server() { return server_; }
+  [[nodiscard]] std::string url() const;  // of /mutate at the address that it is bound to
+
+ private:
+  void maintain();
+  void keepRegistered();
+  void lookAtPods();
+  void report(const UnmutatedPod& pod);
+  [[nodiscard]] http::TlsFiles inMemory(const WebhookCertificate& certificate) const;
+
+  WebhookRoleOptions options_;
+  api::Client& client_;
+  const Clock& clock_;
+  WebhookSources sources_;
+  WebhookServer server_;
+  std::unique_ptr<ClusterWatch> watch_;
+  std::string shownCertificate_;    // PEM, of the registration
+  std::set<std::string> reported_;  // uids
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool over_ = false;
+  std::thread maintenance_;
+};
+
+}  // namespace podpass::irsa

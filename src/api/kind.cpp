@@ -72,6 +72,8 @@ const std::vector<const Kind*>& allKinds() {
                            &validatingWebhookConfigurationKind(),
                            &leaseKind(),
                            &signingKeyKind(),
+                           &tokenInjectionKind(),
+                           &podIdentityAssociationKind(),
                            &iamRoleKind(),
                            &oidcProviderKind()};
   return kinds;

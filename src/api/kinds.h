@@ -32,6 +32,8 @@ const Kind& signingKeyKind();
 const Kind& mutatingWebhookConfigurationKind();
 const Kind& validatingWebhookConfigurationKind();
 
+const Kind& tokenInjectionKind();
+const Kind& podIdentityAssociationKind();
 const Kind& iamRoleKind();  // not RBAC's
 const Kind& oidcProviderKind();
 

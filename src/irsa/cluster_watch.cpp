@@ -1,5 +1,8 @@
 #include "irsa/cluster_watch.h"
 
+#include <algorithm>
+#include <map>
+
 #include "base/log.h"
 
 namespace podpass::irsa {
@@ -16,8 +19,7 @@ std::string_view namespaceOf(const Document& object) { return textAt(object.valu
 
 Following::Handlers accountHandlers(WebhookSources& sources, const AwsSettings& settings) {
   const auto put = [&sources, settings](const DocumentPtr& account) {
-    sources.accounts.put(namespaceOf(*account), nameOf(*account),
-                         roleSettings(objectAt(account->value, {"metadata", "annotations"}), settings));
+    sources.accounts.put(namespaceOf(*account), nameOf(*account), accountOf(account->value, settings));
   };
   return {[&sources, put](const std::vector<DocumentPtr>& accounts) {
             std::set<std::string> keys;
@@ -56,6 +58,44 @@ Following::Handlers configMapHandlers(WebhookSources& sources, const AwsSettings
           [&sources, settings, ours](const api::WatchEvent& event) {
             if (ours(event.object)) useConfigMap(sources, settings, event.type == api::WatchEvent::Type::Deleted ? nullptr : event.object);
           }};
+}
+
+// Whoever keeps a small set of objects in a snapshot: everything is read again after each change.
+template <class Collect>
+Following::Handlers collecting(Collect collect) {
+  const auto known = std::make_shared<std::map<std::string, DocumentPtr>>();
+  const auto keyOf = [](const DocumentPtr& object) { return accountKey(namespaceOf(*object), nameOf(*object)); };
+  return {[known, keyOf, collect](const std::vector<DocumentPtr>& all) {
+            known->clear();
+            for (const DocumentPtr& each : all) (*known)[keyOf(each)] = each;
+            collect(*known);
+          },
+          [known, keyOf, collect](const api::WatchEvent& event) {
+            if (event.type == api::WatchEvent::Type::Deleted)
+              known->erase(keyOf(event.object));
+            else
+              (*known)[keyOf(event.object)] = event.object;
+            collect(*known);
+          }};
+}
+
+void collectInjections(WebhookSources& sources, const std::map<std::string, DocumentPtr>& objects) {
+  std::vector<TokenInjection> injections;
+  for (const auto& [key, object] : objects) {
+    Result<TokenInjection> read = TokenInjection::read(object->value);
+    if (read)
+      injections.push_back(*std::move(read));
+    else
+      log::warn("a TokenInjection cannot be used", {{"name", std::string(nameOf(*object))}, {"err", read.error().sentence}});
+  }
+  sources.injections.store(std::make_shared<const std::vector<TokenInjection>>(std::move(injections)));
+}
+
+void collectAssociations(WebhookSources& sources, const std::map<std::string, DocumentPtr>& objects) {
+  CredentialsAccounts accounts;
+  for (const auto& [key, object] : objects)
+    accounts.insert(accountKey(namespaceOf(*object), textAt(object->value, {"spec", "serviceAccountName"})));
+  sources.associations.store(std::make_shared<const CredentialsAccounts>(std::move(accounts)));
 }
 
 }  // namespace
@@ -107,10 +147,18 @@ void Following::run() {
   }
 }
 
-ClusterWatch::ClusterWatch(api::Client& client, WebhookSources& sources, const AwsSettings& settings,
-                           const std::string& configMapNamespace) {
+ClusterWatch::ClusterWatch(api::Client& client, WebhookSources& sources, const AwsSettings& settings, const std::string& configMapNamespace,
+                           bool ownKinds) {
   followed_.push_back(std::make_unique<Following>(client, *api::findKind("", "v1", "serviceaccounts"), "", api::Selectors{},
                                                   accountHandlers(sources, settings)));
+  if (ownKinds) {
+    followed_.push_back(std::make_unique<Following>(client, *api::findKind("identity.podpass.dev", "v1", "tokeninjections"), "",
+                                                    api::Selectors{},
+                                                    collecting([&sources](const auto& objects) { collectInjections(sources, objects); })));
+    followed_.push_back(
+        std::make_unique<Following>(client, *api::findKind("identity.podpass.dev", "v1", "podidentityassociations"), "", api::Selectors{},
+                                    collecting([&sources](const auto& objects) { collectAssociations(sources, objects); })));
+  }
   if (configMapNamespace.empty()) return;
   const api::Selectors one{.fields = std::string("metadata.name=") + kConfigMapName};
   followed_.push_back(std::make_unique<Following>(client, *api::findKind("", "v1", "configmaps"), configMapNamespace, one,
@@ -122,10 +170,10 @@ bool ClusterWatch::synced() const {
 }
 
 LiveReads::Read ClusterWatch::reader(api::Client& client, const AwsSettings& settings) {
-  return [&client, settings](const std::string& ns, const std::string& name) -> Result<std::optional<RoleSettings>> {
+  return [&client, settings](const std::string& ns, const std::string& name) -> Result<std::optional<Account>> {
     const Result<DocumentPtr> account = client.get(*api::findKind("", "v1", "serviceaccounts"), {ns, name});
-    if (account) return std::optional(roleSettings(objectAt((*account)->value, {"metadata", "annotations"}), settings));
-    if (account.error().reason == Reason::NotFound) return std::optional<RoleSettings>();
+    if (account) return std::optional(accountOf((*account)->value, settings));
+    if (account.error().reason == Reason::NotFound) return std::optional<Account>();
     return account.error();
   };
 }

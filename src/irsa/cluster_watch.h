@@ -6,7 +6,8 @@
 #include "api/client.h"
 #include "irsa/webhook.h"
 
-// Keeps the webhook's sources current from an API server: all service accounts, and the ConfigMap pod-identity-webhook when asked.
+// Keeps the webhook's sources current from an API server: all service accounts, and, when asked, the
+// ConfigMap pod-identity-webhook and podpass's own kinds.
 namespace podpass::irsa {
 
 // Follows the objects of one kind on a thread of its own: a list, a watch from there, and both again after `relist`, or with growing pauses
@@ -44,8 +45,10 @@ class Following {
 
 class ClusterWatch {
  public:
-  // `configMapNamespace` empty: the ConfigMap is not read.
-  ClusterWatch(api::Client& client, WebhookSources& sources, const AwsSettings& settings, const std::string& configMapNamespace);
+  // `configMapNamespace` empty: the ConfigMap is not read. `ownKinds`: TokenInjections and PodIdentityAssociations are, which a cluster has
+  // whose API server is podpass, or where their CustomResourceDefinitions were applied.
+  ClusterWatch(api::Client& client, WebhookSources& sources, const AwsSettings& settings, const std::string& configMapNamespace,
+               bool ownKinds);
 
   [[nodiscard]] bool synced() const;
   // For the webhook's live reads.

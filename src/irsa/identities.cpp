@@ -45,9 +45,20 @@ std::string accountKey(std::string_view ns, std::string_view name) {
   return key;
 }
 
-void AccountCache::put(std::string_view ns, std::string_view name, RoleSettings role) {
+Account accountOf(const json::object& serviceAccount, const AwsSettings& settings) {
+  const json::object* annotations = objectAt(serviceAccount, {"metadata", "annotations"});
+  Account account{roleSettings(annotations, settings)};
+  json::object others;
+  if (annotations != nullptr)
+    for (const json::key_value_pair& each : *annotations)
+      if (!std::string_view(each.key()).starts_with("kubectl.kubernetes.io/")) others[each.key()] = each.value();
+  if (!others.empty()) account.annotations = json::serialize(others);
+  return account;
+}
+
+void AccountCache::put(std::string_view ns, std::string_view name, Account account) {
   const std::unique_lock lock(mutex_);
-  accounts_.insert_or_assign(accountKey(ns, name), std::move(role));
+  accounts_.insert_or_assign(accountKey(ns, name), std::move(account));
 }
 
 void AccountCache::erase(std::string_view ns, std::string_view name) {
@@ -60,7 +71,7 @@ void AccountCache::clear() {
   accounts_.clear();
 }
 
-std::optional<RoleSettings> AccountCache::find(std::string_view ns, std::string_view name) const {
+std::optional<Account> AccountCache::find(std::string_view ns, std::string_view name) const {
   const std::string key = accountKey(ns, name);
   const std::shared_lock lock(mutex_);
   const auto found = accounts_.find(key);
@@ -70,7 +81,9 @@ std::optional<RoleSettings> AccountCache::find(std::string_view ns, std::string_
 
 std::map<std::string, RoleSettings> AccountCache::entries() const {
   const std::shared_lock lock(mutex_);
-  return {accounts_.begin(), accounts_.end()};
+  std::map<std::string, RoleSettings> sorted;
+  for (const auto& [key, account] : accounts_) sorted.emplace(key, account.role);
+  return sorted;
 }
 
 std::size_t AccountCache::size() const {

@@ -20,14 +20,22 @@ namespace podpass::irsa {
 // "namespace/name", the key of all three.
 std::string accountKey(std::string_view ns, std::string_view name);
 
+struct Account {
+  RoleSettings role;
+  // Its other annotations as a JSON object, for TokenInjections; "" when there are none.
+  std::string annotations = {};
+};
+// Of a ServiceAccount. What AWS's annotations say is in `role`, and what only kubectl reads is not kept.
+Account accountOf(const json::object& serviceAccount, const AwsSettings& settings);
+
 // Every service account of the cluster, also those without a role: to know that there is none is an answer.
 class AccountCache {
  public:
-  void put(std::string_view ns, std::string_view name, RoleSettings role);
+  void put(std::string_view ns, std::string_view name, Account account);
   void erase(std::string_view ns, std::string_view name);
   void clear();
   // nullopt: no such account is known.
-  [[nodiscard]] std::optional<RoleSettings> find(std::string_view ns, std::string_view name) const;
+  [[nodiscard]] std::optional<Account> find(std::string_view ns, std::string_view name) const;
   [[nodiscard]] std::map<std::string, RoleSettings> entries() const;  // sorted, for the debug page
   [[nodiscard]] std::size_t size() const;
   // Forgets all accounts but these: what a list shows is all there is.
@@ -35,7 +43,7 @@ class AccountCache {
 
  private:
   mutable std::shared_mutex mutex_;
-  std::unordered_map<std::string, RoleSettings> accounts_;
+  std::unordered_map<std::string, Account> accounts_;
 };
 
 // "ns/name" or "*/name" → what that account gets.

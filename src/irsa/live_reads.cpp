@@ -6,8 +6,6 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include "irsa/identities.h"
-
 namespace podpass::irsa {
 namespace {
 
@@ -19,12 +17,12 @@ constexpr std::size_t kMostAccounts = 1024;  // that are being read at the same 
 // Belongs to the event loop of the one who waits.
 struct LiveReads::Waiter {
   asio::steady_timer timer;
-  std::optional<Result<std::optional<RoleSettings>>> outcome = {};
+  std::optional<Result<std::optional<Account>>> outcome = {};
 };
 
 LiveReads::LiveReads(Read read) : read_(std::move(read)), pool_(kThreads) {}
 
-asio::awaitable<Result<std::optional<RoleSettings>>> LiveReads::read(std::string ns, std::string name, std::chrono::milliseconds patience) {
+asio::awaitable<Result<std::optional<Account>>> LiveReads::read(std::string ns, std::string name, std::chrono::milliseconds patience) {
   const asio::any_io_executor executor = co_await asio::this_coro::executor;
   auto waiter = std::make_shared<Waiter>(Waiter{asio::steady_timer(executor, patience)});
   {
@@ -43,7 +41,7 @@ asio::awaitable<Result<std::optional<RoleSettings>>> LiveReads::read(std::string
 }
 
 void LiveReads::run(const std::string& ns, const std::string& name) {
-  const Result<std::optional<RoleSettings>> outcome = read_(ns, name);
+  const Result<std::optional<Account>> outcome = read_(ns, name);
   std::vector<std::shared_ptr<Waiter>> waiters;
   {
     const std::lock_guard lock(mutex_);

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "irsa/aws.h"
+#include "irsa/identities.h"
 
 // Reads of service accounts that the cache does not know (yet): each account once at a time whoever asks, on a few threads, and at most
 // so many at once. Thread-safe.
@@ -22,14 +22,14 @@ namespace asio = boost::asio;
 class LiveReads {
  public:
   // Blocking. nullopt: there is no such account; Unavailable and the like: it could not be found out.
-  using Read = std::function<Result<std::optional<RoleSettings>>(const std::string& ns, const std::string& name)>;
+  using Read = std::function<Result<std::optional<Account>>(const std::string& ns, const std::string& name)>;
   explicit LiveReads(Read read);
   ~LiveReads() { stop(); }
   LiveReads(const LiveReads&) = delete;
   LiveReads& operator=(const LiveReads&) = delete;
 
   // Waits for the answer no longer than `patience`: Timeout. TooManyRequests when too many are under way.
-  asio::awaitable<Result<std::optional<RoleSettings>>> read(std::string ns, std::string name, std::chrono::milliseconds patience);
+  asio::awaitable<Result<std::optional<Account>>> read(std::string ns, std::string name, std::chrono::milliseconds patience);
   // Waits for the reads under way. The event loops of those who wait must still exist.
   void stop();
 

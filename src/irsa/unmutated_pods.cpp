@@ -14,6 +14,7 @@ std::set<std::string> namespacesToLookAt(const WebhookSources& sources) {
   for (const auto& [key, role] : sources.accounts.entries())
     if (!role.roleArn.empty()) add(key);
   for (const std::string& key : *sources.credentials.load()) add(key);
+  for (const std::string& key : *sources.associations.load()) add(key);
   for (const auto& [key, role] : *sources.identityMap.load()) add(key);
   if (namespaces.contains("*")) return {""};
   return namespaces;

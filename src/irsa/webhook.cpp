@@ -1,5 +1,6 @@
 #include "irsa/webhook.h"
 
+#include <algorithm>
 #include <random>
 
 #include "base/log.h"
@@ -60,12 +61,13 @@ struct Webhook::Decision {
 Webhook::Webhook(WebhookOptions options, WebhookSources& sources, LiveReads::Read read)
     : options_(std::move(options)), sources_(sources), reads_(std::move(read)) {}
 
-Webhook::Decision Webhook::decide(std::string_view ns, const PodView& pod, const std::optional<RoleSettings>& account) const {
+Webhook::Decision Webhook::decideForAws(std::string_view ns, const PodView& pod, const std::optional<Account>& account) const {
   Decision decision;
   const std::shared_ptr<const IdentityMap> map = sources_.identityMap.load();
   const std::string key = accountKey(ns, pod.serviceAccount);
-  if (sources_.credentials.load()->contains(key)) {
-    std::optional<RoleSettings> role = account;
+  if (sources_.credentials.load()->contains(key) || sources_.associations.load()->contains(key)) {
+    std::optional<RoleSettings> role;
+    if (account) role = account->role;
     if (const auto entry = map->find(key); !role && entry != map->end()) role = entry->second;
     decision.method = Decision::Method::ContainerCredentials;
     decision.injections.push_back(containerCredentials(role, pod, options_.aws, randomJitter()));
@@ -73,7 +75,7 @@ Webhook::Decision Webhook::decide(std::string_view ns, const PodView& pod, const
       decision.warnings.push_back(warning(key + " gets container credentials from " + options_.aws.containerCredentialsFullUri));
     return decision;
   }
-  const RoleSettings* role = account && !account->roleArn.empty() ? &*account : findIdentity(*map, ns, pod.serviceAccount);
+  const RoleSettings* role = account && !account->role.roleArn.empty() ? &account->role : findIdentity(*map, ns, pod.serviceAccount);
   if (role == nullptr || role->roleArn.empty()) return decision;
   decision.method = Decision::Method::WebIdentity;
   decision.injections.push_back(webIdentity(*role, pod, options_.aws));
@@ -84,6 +86,28 @@ Webhook::Decision Webhook::decide(std::string_view ns, const PodView& pod, const
     decision.warnings.push_back(warning(key + " may assume " + role->roleArn + " with the token for " + role->audience));
   }
   return decision;
+}
+
+Webhook::Decision Webhook::decide(std::string_view ns, const PodView& pod, const std::optional<Account>& account) const {
+  Decision decision = decideForAws(ns, pod, account);
+  inject(decision, ns, pod, account);
+  return decision;
+}
+
+// What TokenInjections add. A volume that AWS's methods, or an earlier injection, give already is not given twice.
+void Webhook::inject(Decision& decision, std::string_view ns, const PodView& pod, const std::optional<Account>& account) const {
+  const std::shared_ptr<const std::vector<TokenInjection>> injections = sources_.injections.load();
+  if (injections->empty()) return;
+  boost::system::error_code none;
+  const json::value annotations = account && !account->annotations.empty() ? json::parse(account->annotations, none) : json::value();
+  for (const TokenInjection& each : *injections) {
+    std::optional<Injection> injection = each.injectionFor(ns, pod, annotations.if_object());
+    if (!injection) continue;
+    const auto same = [&injection](const Injection& other) { return other.volume == injection->volume; };
+    if (std::any_of(decision.injections.begin(), decision.injections.end(), same)) continue;
+    if (options_.warn) decision.warnings.push_back(warning("TokenInjection " + each.name() + " gave a token for " + injection->audience));
+    decision.injections.push_back(*std::move(injection));
+  }
 }
 
 std::vector<Injection> Webhook::injectionsFor(std::string_view ns, const PodView& pod) const {
@@ -99,11 +123,16 @@ std::string Webhook::answer(const AdmissionReview& review, const Decision& decis
   }
   if (decision.method == Decision::Method::WebIdentity) ++metrics_.webIdentityPods;
   if (decision.method == Decision::Method::ContainerCredentials) ++metrics_.containerCredentialsPods;
+  if (decision.injections.size() > (decision.method == Decision::Method::None ? 0u : 1u)) ++metrics_.injectedPods;
   const PodPatch patch = podPatch(pod, decision.injections);
   log::debug(
       patch.adds ? "Pod was mutated." : "Pod was not mutated. Reason: Required volume mounts and env variables were already present.",
       {{"ns", std::string(review.ns())}, {"name", nameOf(pod)}});
   return review.allowed(patch.json, patch.adds ? std::span<const std::string>(decision.warnings) : std::span<const std::string>());
+}
+
+bool Webhook::needsAccount(std::string_view ns, const PodView& pod) const {
+  return !sources_.injections.load()->empty() || decideForAws(ns, pod, std::nullopt).method == Decision::Method::None;
 }
 
 asio::awaitable<std::string> Webhook::review(std::shared_ptr<const http::Request> request) {
@@ -113,14 +142,14 @@ asio::awaitable<std::string> Webhook::review(std::shared_ptr<const http::Request
     co_return review->denied(review->problem());
   }
   const PodView& pod = review->pod();
-  std::optional<RoleSettings> account = sources_.accounts.find(review->ns(), pod.serviceAccount);
+  std::optional<Account> account = sources_.accounts.find(review->ns(), pod.serviceAccount);
   if (account) metrics_.used = true;
-  if (!account && !pod.serviceAccount.empty() && decide(review->ns(), pod, account).injections.empty()) {
+  if (!account && !pod.serviceAccount.empty() && needsAccount(review->ns(), pod)) {
     ++metrics_.missingAccounts;
     const std::string ns(review->ns()), name(pod.serviceAccount);
     log::warn("Service account " + ns + "/" + name + " not found in the cache. Waiting up to " + std::to_string(options_.patience.count()) +
               "ms to be notified");
-    Result<std::optional<RoleSettings>> found = co_await reads_.read(ns, name, options_.patience);
+    Result<std::optional<Account>> found = co_await reads_.read(ns, name, options_.patience);
     if (!found && options_.denyUnknown) {
       ++metrics_.deniedUnknown;
       co_return review->denied("the service account " + ns + "/" + name + " could not be read (" + found.error().sentence +

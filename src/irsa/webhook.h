@@ -1,11 +1,13 @@
 #pragma once
 
 #include <chrono>
+#include <vector>
 
 #include "http/http.h"
 #include "irsa/admission_review.h"
 #include "irsa/identities.h"
 #include "irsa/live_reads.h"
+#include "irsa/token_injection.h"
 #include "irsa/webhook_metrics.h"
 
 // The admission webhook itself, without sockets: AdmissionReviews in, AdmissionReviews out. It answers as the Amazon EKS pod identity
@@ -25,7 +27,9 @@ struct WebhookOptions {
 struct WebhookSources {
   AccountCache accounts;
   Snapshot<IdentityMap> identityMap{std::make_shared<const IdentityMap>()};
-  Snapshot<CredentialsAccounts> credentials{std::make_shared<const CredentialsAccounts>()};
+  Snapshot<CredentialsAccounts> credentials{std::make_shared<const CredentialsAccounts>()};   // of the file
+  Snapshot<CredentialsAccounts> associations{std::make_shared<const CredentialsAccounts>()};  // of PodIdentityAssociations
+  Snapshot<std::vector<TokenInjection>> injections{std::make_shared<const std::vector<TokenInjection>>()};
 };
 
 class Webhook {
@@ -48,7 +52,11 @@ class Webhook {
  private:
   struct Decision;
   asio::awaitable<std::string> review(std::shared_ptr<const http::Request> request);
-  [[nodiscard]] Decision decide(std::string_view ns, const PodView& pod, const std::optional<RoleSettings>& account) const;
+  [[nodiscard]] Decision decide(std::string_view ns, const PodView& pod, const std::optional<Account>& account) const;
+  [[nodiscard]] Decision decideForAws(std::string_view ns, const PodView& pod, const std::optional<Account>& account) const;
+  void inject(Decision& decision, std::string_view ns, const PodView& pod, const std::optional<Account>& account) const;
+  // Whether a pod of an account that is not known cannot be decided without it.
+  [[nodiscard]] bool needsAccount(std::string_view ns, const PodView& pod) const;
   [[nodiscard]] std::string answer(const AdmissionReview& review, const Decision& decision);
   [[nodiscard]] std::string cachePage() const;
 

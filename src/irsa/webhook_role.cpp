@@ -34,7 +34,7 @@ Result<void> WebhookRole::start() {
   } else if (Result<void> started = server_.start(options_.listeners.tls); !started) {
     return started;
   }
-  watch_ = std::make_unique<ClusterWatch>(client_, sources_, options_.webhook.aws, options_.configMapNamespace);
+  watch_ = std::make_unique<ClusterWatch>(client_, sources_, options_.webhook.aws, options_.configMapNamespace, options_.ownKinds);
   maintenance_ = std::thread([this] { maintain(); });
   return {};
 }

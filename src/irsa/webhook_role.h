@@ -15,6 +15,7 @@ struct WebhookRoleOptions {
   WebhookListeners listeners;
   WebhookOptions webhook;
   std::string configMapNamespace = {};  // empty: no ConfigMap
+  bool ownKinds = true;                 // TokenInjections and PodIdentityAssociations
   // Set: the certificate is made and kept in the cluster, and listeners.tls is not used.
   std::optional<WebhookRegistration> registration = {};
   std::chrono::seconds scanEvery{300};  // 0: pods are not looked at

@@ -37,7 +37,7 @@ class Serving {
 
   void start() {
     server = std::make_unique<WebhookServer>(listeners, WebhookOptions{}, sources, [](const std::string&, const std::string&) {
-      return Result<std::optional<RoleSettings>>(std::optional<RoleSettings>());
+      return Result<std::optional<Account>>(std::optional<Account>());
     });
     const Result<void> started = server->start(listeners.tls);
     ASSERT_TRUE(started) << started.error().sentence;

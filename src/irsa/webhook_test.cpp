@@ -23,7 +23,7 @@ class Answering {
   Answering(const Answering&) = delete;
   Answering& operator=(const Answering&) = delete;
 
-  static Result<std::optional<RoleSettings>> nothing(const std::string&, const std::string&) { return std::optional<RoleSettings>(); }
+  static Result<std::optional<Account>> nothing(const std::string&, const std::string&) { return std::optional<Account>(); }
 
   http::Response ask(http::Request request, bool metrics = false) {
     auto shared = std::make_shared<const http::Request>(std::move(request));
@@ -62,7 +62,7 @@ class Answering {
   Webhook webhook;
 };
 
-RoleSettings withRole(std::string arn = kArn) { return {std::move(arn), "sts.amazonaws.com", false, 86400}; }
+Account withRole(std::string arn = kArn) { return {{std::move(arn), "sts.amazonaws.com", false, 86400}}; }
 
 TEST(Webhook, MutatesThePodsOfAnnotatedServiceAccounts) {
   Answering server;
@@ -117,14 +117,37 @@ TEST(Webhook, GivesContainerCredentialsBeforeAnythingElse) {
   EXPECT_NE(server.get("/metrics", true).find("{method=\"container_credentials\"} 1\n"), std::string::npos);
 }
 
+TEST(Webhook, GivesContainerCredentialsToAssociatedAccounts) {
+  Answering server;
+  server.sources.associations.store(std::make_shared<const CredentialsAccounts>(CredentialsAccounts{"shop/cart"}));
+  EXPECT_NE(Answering::patchIn(server.mutate("cart")).find("AWS_CONTAINER_CREDENTIALS_FULL_URI"), std::string::npos);
+}
+
+TEST(Webhook, AppliesTokenInjectionsBesideTheRole) {
+  Answering server;
+  const auto injection = [](const char* text) { return *TokenInjection::read(json::parse(text).as_object()); };
+  server.sources.injections.store(std::make_shared<const std::vector<TokenInjection>>(
+      std::vector{injection(R"({"metadata":{"name":"vault"},"spec":{"profile":"Vault"}})"),
+                  injection(R"({"metadata":{"name":"twice"},"spec":{"profile":"Vault","match":{"serviceAccounts":["shop/cart"]}}})")}));
+  Account account = withRole();
+  account.annotations = R"({"identity.podpass.dev/vault-role":"reader"})";
+  server.sources.accounts.put("shop", "cart", account);
+  const std::string patch = Answering::patchIn(server.mutate("cart"));
+  EXPECT_NE(patch.find("AWS_ROLE_ARN"), std::string::npos);
+  const std::size_t first = patch.find(R"("name":"vault-token","projected")");
+  ASSERT_NE(first, std::string::npos) << patch;
+  EXPECT_EQ(patch.find(R"("name":"vault-token","projected")", first + 1), std::string::npos);
+  EXPECT_NE(server.get("/metrics", true).find("{method=\"token_injection\"} 1\n"), std::string::npos);
+}
+
 TEST(Webhook, ReadsAnAccountThatItDoesNotKnow) {
   std::atomic<int> reads = 0;
-  Answering server({}, [&reads](const std::string& ns, const std::string& name) -> Result<std::optional<RoleSettings>> {
+  Answering server({}, [&reads](const std::string& ns, const std::string& name) -> Result<std::optional<Account>> {
     ++reads;
-    if (name == "gone") return std::optional<RoleSettings>();
+    if (name == "gone") return std::optional<Account>();
     if (name == "unreadable") return Error{Reason::Unavailable, "connection refused"};
     EXPECT_EQ(ns + "/" + name, "shop/cart");
-    return std::optional<RoleSettings>(withRole());
+    return std::optional<Account>(withRole());
   });
   EXPECT_NE(Answering::patchIn(server.mutate("cart")).find(kArn), std::string::npos);
   EXPECT_EQ(json::serialize(server.mutate("gone")), R"({"uid":"u","allowed":true})") << "there is none: the API server will say so";
@@ -138,7 +161,7 @@ TEST(Webhook, ReadsAnAccountThatItDoesNotKnow) {
 TEST(Webhook, AdmitsWhatItCannotKnowWhenToldTo) {
   WebhookOptions options;
   options.denyUnknown = false;
-  Answering server(options, [](const std::string&, const std::string&) -> Result<std::optional<RoleSettings>> {
+  Answering server(options, [](const std::string&, const std::string&) -> Result<std::optional<Account>> {
     return Error{Reason::Unavailable, "down"};
   });
   EXPECT_EQ(json::serialize(server.mutate("cart")), R"({"uid":"u","allowed":true})");
@@ -149,9 +172,9 @@ TEST(Webhook, WaitsForALiveReadNoLongerThanItsPatience) {
   WebhookOptions options;
   options.patience = 50ms;
   Answering server(options,
-                   [future = release.get_future().share()](const std::string&, const std::string&) -> Result<std::optional<RoleSettings>> {
+                   [future = release.get_future().share()](const std::string&, const std::string&) -> Result<std::optional<Account>> {
                      future.wait();
-                     return std::optional<RoleSettings>();
+                     return std::optional<Account>();
                    });
   const json::object denied = server.mutate("cart");
   EXPECT_NE(textAt(denied, {"status", "message"}).find("did not answer within 50 ms"), std::string_view::npos);

@@ -1,6 +1,5 @@
 #include "cli/up.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -15,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "cli/stop_signal.h"
 #include "cli/verbs.h"
 #include "controllers/controllers.h"
 #include "crypto/certificate.h"
@@ -46,25 +46,6 @@ std::string kubeconfig(const std::string& url, const std::string& caPem, const c
          "    client-certificate-data: " +
          base64Encode(admin.certificatePem) + "\n    client-key-data: " + base64Encode(admin.keyPem.reveal()) + "\n";
 }
-
-// Waits for SIGTERM or SIGINT. The signals are blocked in every thread before any is made.
-class StopSignal {
- public:
-  StopSignal() {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGTERM);
-    sigaddset(&set_, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
-    ::signal(SIGPIPE, SIG_IGN);
-  }
-  void wait() const {
-    int number = 0;
-    sigwait(&set_, &number);
-  }
-
- private:
-  sigset_t set_;
-};
 
 // What a start makes sure of: the default namespaces, roles and bindings.
 Result<void> bootstrap(api::Client& client, const UpOptions& options) {

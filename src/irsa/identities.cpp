@@ -56,46 +56,6 @@ Account accountOf(const json::object& serviceAccount, const AwsSettings& setting
   return account;
 }
 
-void AccountCache::put(std::string_view ns, std::string_view name, Account account) {
-  const std::unique_lock lock(mutex_);
-  accounts_.insert_or_assign(accountKey(ns, name), std::move(account));
-}
-
-void AccountCache::erase(std::string_view ns, std::string_view name) {
-  const std::unique_lock lock(mutex_);
-  accounts_.erase(accountKey(ns, name));
-}
-
-void AccountCache::clear() {
-  const std::unique_lock lock(mutex_);
-  accounts_.clear();
-}
-
-std::optional<Account> AccountCache::find(std::string_view ns, std::string_view name) const {
-  const std::string key = accountKey(ns, name);
-  const std::shared_lock lock(mutex_);
-  const auto found = accounts_.find(key);
-  if (found == accounts_.end()) return std::nullopt;
-  return found->second;
-}
-
-std::map<std::string, RoleSettings> AccountCache::entries() const {
-  const std::shared_lock lock(mutex_);
-  std::map<std::string, RoleSettings> sorted;
-  for (const auto& [key, account] : accounts_) sorted.emplace(key, account.role);
-  return sorted;
-}
-
-std::size_t AccountCache::size() const {
-  const std::shared_lock lock(mutex_);
-  return accounts_.size();
-}
-
-void AccountCache::keepOnly(const std::set<std::string>& keys) {
-  const std::unique_lock lock(mutex_);
-  std::erase_if(accounts_, [&keys](const auto& entry) { return !keys.contains(entry.first); });
-}
-
 Result<ParsedIdentityMap> parseIdentityMap(std::string_view config, const AwsSettings& settings) {
   Result<api::Read> read = api::readJson(config);
   if (!read) return read.error();

@@ -2,12 +2,8 @@
 
 #include <functional>
 #include <map>
-#include <mutex>
-#include <optional>
 #include <set>
-#include <shared_mutex>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/snapshot.h"
@@ -27,24 +23,6 @@ struct Account {
 };
 // Of a ServiceAccount. What AWS's annotations say is in `role`, and what only kubectl reads is not kept.
 Account accountOf(const json::object& serviceAccount, const AwsSettings& settings);
-
-// Every service account of the cluster, also those without a role: to know that there is none is an answer.
-class AccountCache {
- public:
-  void put(std::string_view ns, std::string_view name, Account account);
-  void erase(std::string_view ns, std::string_view name);
-  void clear();
-  // nullopt: no such account is known.
-  [[nodiscard]] std::optional<Account> find(std::string_view ns, std::string_view name) const;
-  [[nodiscard]] std::map<std::string, RoleSettings> entries() const;  // sorted, for the debug page
-  [[nodiscard]] std::size_t size() const;
-  // Forgets all accounts but these: what a list shows is all there is.
-  void keepOnly(const std::set<std::string>& keys);
-
- private:
-  mutable std::shared_mutex mutex_;
-  std::unordered_map<std::string, Account> accounts_;
-};
 
 // "ns/name" or "*/name" → what that account gets.
 using IdentityMap = std::map<std::string, RoleSettings, std::less<>>;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "http/http.h"
+#include "irsa/account_cache.h"
 #include "irsa/admission_review.h"
 #include "irsa/identities.h"
 #include "irsa/live_reads.h"

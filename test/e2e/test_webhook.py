@@ -1,0 +1,127 @@
+"""The pod identity webhook: inside `podpass up`, and alone beside an API server that it reaches by kubeconfig."""
+
+import base64
+import json
+import ssl
+import urllib.request
+
+import pytest
+from podpass import eventually
+
+ROLE = "arn:aws:iam::210987654321:role/reader"
+ANNOTATED = {"eks.amazonaws.com/role-arn": ROLE}
+
+
+def review(namespace, account, pod=None):
+    pod = pod or {"metadata": {"generateName": "p-"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    pod["spec"]["serviceAccountName"] = account
+    return {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+            "request": {"uid": "u-1", "namespace": namespace, "operation": "CREATE", "object": pod}}
+
+
+class Webhook:
+    def __init__(self, url, ca):
+        self.url = url
+        self._trust = ssl.create_default_context(cafile=ca) if isinstance(ca, str) else ca
+
+    def __call__(self, body):
+        wanted = urllib.request.Request(self.url + "?timeout=10s", data=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
+        with urllib.request.urlopen(wanted, timeout=20, context=self._trust) as answer:
+            return json.loads(answer.read())["response"]
+
+    def patch(self, *arguments):
+        """The operations for a pod of that account, None when there are none."""
+        response = self(review(*arguments))
+        assert response["allowed"], response
+        return json.loads(base64.b64decode(response["patch"])) if "patch" in response else None
+
+
+def environment(patch):
+    containers = next(each["value"] for each in patch if each["path"] == "/spec/containers")
+    return {each["name"]: each["value"] for each in containers[0].get("env", [])}
+
+
+@pytest.fixture(scope="session")
+def endpoints(server):
+    return json.loads((server.data / "endpoints.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def webhook(endpoints, credentials):
+    return Webhook(endpoints["webhook"], credentials.ca)
+
+
+def make_account(call, namespace, name, annotations):
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    assert call("POST", path, {"metadata": {"name": name, "annotations": annotations}}).code == 201
+
+
+def test_it_is_installed_as_in_eks(call, endpoints, webhook):
+    found = call("GET", "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pod-identity-webhook").json
+    one = found["webhooks"][0]
+    assert one["name"] == "pod-identity-webhook.amazonaws.com"
+    assert one["clientConfig"]["url"] == endpoints["webhook"]
+    assert one["failurePolicy"] == "Ignore" and one["sideEffects"] == "None"
+    trust = ssl.create_default_context(cadata=base64.b64decode(one["clientConfig"]["caBundle"]).decode())
+    assert Webhook(endpoints["webhook"], trust).patch("default", "default") is None
+
+
+def test_a_pod_of_a_new_account_is_never_missed(call, namespace, webhook):
+    for number in range(20):  # the account is asked about at once: the watch may not have told of it yet
+        make_account(call, namespace, f"reader-{number}", ANNOTATED)
+        given = environment(webhook.patch(namespace, f"reader-{number}"))
+        assert given == {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"}
+
+
+def test_changes_of_an_account_are_followed(call, namespace, webhook):
+    make_account(call, namespace, "reader", {})
+    assert webhook.patch(namespace, "reader") is None
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/reader"
+    patched = call("PATCH", path, {"metadata": {"annotations": ANNOTATED}}, {"Content-Type": "application/merge-patch+json"})
+    assert patched.code == 200
+    eventually(lambda: webhook.patch(namespace, "reader"), what="the annotation in effect")
+    assert call("DELETE", path).code == 200
+    eventually(lambda: webhook.patch(namespace, "reader") is None, what="the account gone")
+
+
+def test_the_user_is_told_what_was_done(call, namespace, webhook):
+    make_account(call, namespace, "reader", ANNOTATED)
+    assert webhook(review(namespace, "reader"))["warnings"] == [
+        f"pod identity: {namespace}/reader may assume {ROLE} with the token for sts.amazonaws.com"]
+
+
+def test_the_config_map_serves_accounts_without_annotations(call, namespace, webhook):
+    path = "/api/v1/namespaces/kube-system/configmaps"
+    config = {f"{namespace}/listed": {"RoleARN": ROLE}, "*/anywhere": {"RoleARN": ROLE, "Audience": "mine"}, "nonsense": {}}
+    assert call("POST", path, {"metadata": {"name": "pod-identity-webhook"}, "data": {"config": json.dumps(config)}}).code == 201
+    try:
+        eventually(lambda: webhook.patch(namespace, "listed"), what="the entry in effect")
+        assert "mine" in json.dumps(webhook.patch("default", "anywhere"))
+    finally:
+        assert call("DELETE", path + "/pod-identity-webhook").code == 200
+    eventually(lambda: webhook.patch(namespace, "listed") is None, what="the entries gone with the ConfigMap")
+
+
+def test_token_injections_are_ordinary_objects(kubectl, call, namespace, webhook):
+    kubectl("apply", "-f", "-", stdin={"apiVersion": "identity.podpass.dev/v1", "kind": "TokenInjection", "metadata": {"name": namespace},
+                                       "spec": {"profile": "Vault", "match": {"serviceAccounts": [f"{namespace}/app"]}}})
+    try:
+        make_account(call, namespace, "app", {"identity.podpass.dev/vault-role": "app"})
+        patch = eventually(lambda: webhook.patch(namespace, "app"), what="the injection in effect")
+        assert '"audience": "vault"' in json.dumps(patch)
+        assert "Vault" in kubectl("get", "tokeninjections", namespace)
+        assert "serviceAccountAnnotation" in kubectl("explain", "tokeninjection.spec.match")
+        refused = kubectl.run("apply", "-f", "-", stdin={"apiVersion": "identity.podpass.dev/v1", "kind": "TokenInjection",
+                                                         "metadata": {"name": "bad"}, "spec": {"profile": "Nobody"}})
+        assert refused.returncode != 0 and "supported values" in refused.stderr
+    finally:
+        kubectl("delete", "tokeninjection", namespace)
+
+
+def test_associated_accounts_get_container_credentials(kubectl, call, namespace, webhook):
+    make_account(call, namespace, "app", {})
+    kubectl("apply", "-f", "-", stdin={"apiVersion": "identity.podpass.dev/v1", "kind": "PodIdentityAssociation", "metadata": {"name": "app"},
+                                       "spec": {"serviceAccountName": "app", "roleArn": ROLE}})
+    patch = eventually(lambda: webhook.patch(namespace, "app"), what="the association in effect")
+    assert environment(patch)["AWS_CONTAINER_CREDENTIALS_FULL_URI"] == "http://169.254.170.23/v1/credentials"
+    assert ROLE in kubectl("get", "pia")

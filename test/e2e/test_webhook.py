@@ -66,6 +66,21 @@ def test_it_is_installed_as_in_eks(call, endpoints, webhook):
     assert Webhook(endpoints["webhook"], trust).patch("default", "default") is None
 
 
+def test_a_pod_is_given_its_identity_on_its_way_in(call, namespace):
+    make_account(call, namespace, "reader", ANNOTATED)
+    pod = {"metadata": {"name": "app"}, "spec": {"serviceAccountName": "reader", "containers": [{"name": "c", "image": "i"}]}}
+    made = call("POST", f"/api/v1/namespaces/{namespace}/pods", pod)
+    assert made.code == 201, made
+    spec = made.json["spec"]
+    volume = next(each for each in spec["volumes"] if each["name"] == "aws-iam-token")
+    assert volume["projected"]["sources"][0]["serviceAccountToken"] == {"audience": "sts.amazonaws.com", "expirationSeconds": 86400, "path": "token"}
+    assert {"name": "AWS_ROLE_ARN", "value": ROLE} in spec["containers"][0]["env"]
+    assert f"{namespace}/reader may assume {ROLE}" in made.headers["Warning"]
+    opted_out = dict(pod, metadata={"name": "out", "labels": {"eks.amazonaws.com/skip-pod-identity-webhook": "true"}})
+    made = call("POST", f"/api/v1/namespaces/{namespace}/pods", opted_out)
+    assert "aws-iam-token" not in json.dumps(made.json), made
+
+
 def test_a_pod_of_a_new_account_is_never_missed(call, namespace, webhook):
     for number in range(20):  # the account is asked about at once: the watch may not have told of it yet
         make_account(call, namespace, f"reader-{number}", ANNOTATED)

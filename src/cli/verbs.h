@@ -18,6 +18,7 @@ using Chosen = std::function<int()>;
 
 void addUp(CLI::App& app, Chosen& chosen);
 void addKeys(CLI::App& app, Chosen& chosen);
+void addWebhook(CLI::App& app, Chosen& chosen);
 void addToken(CLI::App& app, Chosen& chosen);
 void addCompletion(CLI::App& app, Chosen& chosen);
 

@@ -1,0 +1,237 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "base/log.h"
+#include "cli/stop_signal.h"
+#include "cli/verbs.h"
+#include "client/kubeconfig.h"
+#include "client/remote_client.h"
+#include "http/client.h"
+#include "irsa/webhook_role.h"
+
+// The flags are those of the Amazon EKS pod identity webhook, by name and meaning (spec irsa.md §1.1), and a few of our own.
+namespace podpass::cli {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct WebhookFlags {
+  irsa::WebhookRoleOptions role;
+  std::string kubeconfig, kubeApi;
+  std::string tlsKey = "/etc/webhook/certs/tls.key", tlsCertificate = "/etc/webhook/certs/tls.crt";
+  std::string ciphers, minimumVersion;
+  bool inCluster = true, watchConfigMap = false;
+  irsa::WebhookRegistration registration;
+  std::string gracePeriod = "0", resyncPeriod = "1m0s", scanInterval = "5m";
+  std::string onUnknown = "deny";
+  int verbosity = 0;
+  std::string logLevel = "info";
+};
+
+// Go's durations: "1m30s", "100ms", "0".
+std::optional<std::chrono::milliseconds> parseDuration(std::string_view text) {
+  if (text == "0") return 0ms;
+  constexpr std::pair<std::string_view, double> kUnits[] = {{"ns", 1e-6}, {"us", 1e-3}, {"ms", 1}, {"s", 1e3}, {"m", 6e4}, {"h", 3.6e6}};
+  double total = 0;
+  if (text.empty()) return std::nullopt;
+  while (!text.empty()) {
+    double number = 0;
+    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+    if (failed != std::errc() || number < 0) return std::nullopt;
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    const std::string_view unit = text.substr(0, text.find_first_of("0123456789."));
+    const auto found = std::find_if(std::begin(kUnits), std::end(kUnits), [unit](const auto& each) { return each.first == unit; });
+    if (found == std::end(kUnits)) return std::nullopt;
+    total += number * found->second;
+    text.remove_prefix(unit.size());
+  }
+  if (total > 1e12) return std::nullopt;
+  return std::chrono::milliseconds(static_cast<std::int64_t>(total));
+}
+
+std::vector<std::string> parseList(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    std::string_view part = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(part.size() + 1, text.size()));
+    while (part.starts_with(' ')) part.remove_prefix(1);
+    while (part.ends_with(' ')) part.remove_suffix(1);
+    if (!part.empty()) parts.emplace_back(part);
+  }
+  return parts;
+}
+
+// "VersionTLS12" → "1.2"
+std::string tlsVersion(std::string version) {
+  constexpr std::string_view kGo = "VersionTLS1";
+  return version.starts_with(kGo) && version.size() == kGo.size() + 1 ? "1." + version.substr(kGo.size()) : version;
+}
+
+// Account and region of the machine, from the EC2 instance identity document (IMDSv2).
+Result<void> askInstance(irsa::AwsSettings& settings) {
+  http::FetchOptions tokenRequest;
+  tokenRequest.method = "PUT";
+  tokenRequest.headers.add("X-aws-ec2-metadata-token-ttl-seconds", "60");
+  tokenRequest.timeout = 3s;
+  const Result<http::Fetched> token = http::fetch("http://169.254.169.254/latest/api/token", tokenRequest);
+  const Error fix{Reason::Unavailable, "the instance identity document could not be read", "say the account with --account-id",
+                  token ? nullptr : std::make_shared<const Error>(token.error())};
+  if (!token || token->status != 200) return fix;
+  http::FetchOptions request;
+  request.headers.add("X-aws-ec2-metadata-token", token->body);
+  request.timeout = 3s;
+  const Result<http::Fetched> document = http::fetch("http://169.254.169.254/latest/dynamic/instance-identity/document", request);
+  if (!document || document->status != 200) return fix;
+  boost::system::error_code malformed;
+  const json::value parsed = json::parse(document->body, malformed);
+  if (malformed || !parsed.is_object() || textAt(parsed.get_object(), {"accountId"}).empty()) return fix;
+  settings.accountId = textAt(parsed.get_object(), {"accountId"});
+  settings.partition = irsa::partitionOf(textAt(parsed.get_object(), {"region"}));
+  return {};
+}
+
+Result<client::Access> accessOf(const WebhookFlags& flags) {
+  Result<client::Access> access = client::findAccess({flags.kubeconfig, ""});
+  if (!access && (flags.kubeApi.empty() || !flags.kubeconfig.empty())) return access;
+  client::Access found = access ? *std::move(access) : client::Access{};
+  if (!flags.kubeApi.empty()) found.server = flags.kubeApi;
+  return found;
+}
+
+// What the words of the flags mean; BadRequest in the words of the original.
+Result<irsa::WebhookRoleOptions> optionsOf(const WebhookFlags& flags) {
+  irsa::WebhookRoleOptions role = flags.role;
+  role.listeners.tls.certificate = flags.tlsCertificate;
+  role.listeners.tls.key = flags.tlsKey;
+  role.listeners.tls.ciphers = parseList(flags.ciphers);
+  role.listeners.tls.minimumVersion = tlsVersion(flags.minimumVersion);
+  const std::string& version = role.listeners.tls.minimumVersion;
+  if (!version.empty() && version != "1.0" && version != "1.1" && version != "1.2" && version != "1.3")
+    return Error{Reason::BadRequest, "Invalid value for tls-min-version unsupported version " + flags.minimumVersion};
+  const std::optional<std::chrono::milliseconds> grace = parseDuration(flags.gracePeriod), scan = parseDuration(flags.scanInterval);
+  if (!grace) return Error{Reason::BadRequest, "invalid duration for --service-account-lookup-grace-period: " + flags.gracePeriod};
+  if (!scan) return Error{Reason::BadRequest, "invalid duration for --scan-interval: " + flags.scanInterval};
+  if (*grace > 0ms) role.webhook.patience = *grace;
+  role.scanEvery = std::chrono::duration_cast<std::chrono::seconds>(*scan);
+  role.webhook.denyUnknown = flags.onUnknown == "deny";
+  if (flags.watchConfigMap) role.configMapNamespace = flags.registration.ns;
+  if (flags.inCluster) role.registration = flags.registration;
+  irsa::AwsSettings& aws = role.webhook.aws;
+  if (!aws.region.empty()) aws.partition = irsa::partitionOf(aws.region);
+  if (aws.composeRoleArn && aws.accountId.empty())
+    if (Result<void> asked = askInstance(aws); !asked) return asked.error();
+  return role;
+}
+
+Result<void> serveWebhook(const WebhookFlags& flags) {
+  const StopSignal stop;
+  const SystemClock clock;
+  Result<irsa::WebhookRoleOptions> options = optionsOf(flags);
+  if (!options) return options.error();
+  Result<client::Access> access = accessOf(flags);
+  if (!access) return access.error();
+  client::RemoteClient cluster(*std::move(access));
+  irsa::WebhookRole webhook(*std::move(options), cluster, clock);
+  if (Result<void> started = webhook.start(); !started) return started;
+  stop.wait();
+  log::info("stopping");
+  webhook.stop(10s);
+  return {};
+}
+
+// klog's, which say nothing here.
+void addIgnored(CLI::App& webhook) {
+  for (const char* name :
+       {"--add_dir_header", "--alsologtostderr", "--logtostderr", "--one_output", "--skip_headers", "--skip_log_headers"})
+    webhook.add_flag(name)->group("");
+  for (const char* name : {"--log_backtrace_at", "--log_dir", "--log_file", "--log_file_max_size", "--stderrthreshold", "--vmodule"})
+    webhook.add_option(name)->group("");
+}
+
+void addOwn(CLI::App& webhook, WebhookFlags& flags) {
+  webhook.add_option("--bind", flags.role.listeners.bind, "address to listen on")->capture_default_str();
+  webhook.add_option("--account-id", flags.role.webhook.aws.accountId, "AWS account for --compose-role-arn; default: the EC2 instance's");
+  webhook.add_option("--on-unknown", flags.onUnknown, "what becomes of a pod whose service account cannot be read: deny or admit")
+      ->check(CLI::IsMember({"deny", "admit"}))
+      ->capture_default_str();
+  webhook.add_flag("--warnings", flags.role.webhook.warn, "say in an admission warning what was done (default true)");
+  webhook
+      .add_option("--webhook-configuration", flags.registration.configuration,
+                  "MutatingWebhookConfiguration whose caBundle is kept, with --in-cluster")
+      ->capture_default_str();
+  webhook
+      .add_option("--scan-interval", flags.scanInterval, "how often to look for pods that were admitted without their identity; 0: never")
+      ->capture_default_str();
+  webhook.add_flag("--evict-unmutated", flags.role.evictUnmutated, "evict such pods when a controller will replace them");
+  webhook.add_option("--log-level", flags.logLevel, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+}
+
+void addOriginal(CLI::App& webhook, WebhookFlags& flags) {
+  irsa::AwsSettings& aws = flags.role.webhook.aws;
+  webhook.add_option("--port", flags.role.listeners.port, "port of the HTTPS listener")->capture_default_str();
+  webhook.add_option("--metrics-port", flags.role.listeners.metricsPort, "port of the plain listener with /metrics")->capture_default_str();
+  webhook.add_option("--kubeconfig", flags.kubeconfig,
+                     "how to reach the API server; default: as kubectl finds it, or the pod's service account");
+  webhook.add_option("--kube-api", flags.kubeApi, "URL of the API server, in place of the kubeconfig's");
+  webhook.add_option("--tls-key", flags.tlsKey, "private key file, with --in-cluster=false; read again when it changes")
+      ->capture_default_str();
+  webhook.add_option("--tls-cert", flags.tlsCertificate, "certificate file, with --in-cluster=false")->capture_default_str();
+  webhook.add_option("--tls-cipher-suites", flags.ciphers, "IANA names, between commas; for TLS 1.2 and older");
+  webhook.add_option("--tls-min-version", flags.minimumVersion, "1.0 to 1.3, or VersionTLS10 to VersionTLS13; default 1.2");
+  webhook.add_flag("--in-cluster", flags.inCluster, "make the certificate and keep it in --tls-secret (default true)");
+  webhook.add_option("--service-name", flags.registration.service, "Service in front of the webhook: names in the certificate")
+      ->capture_default_str();
+  webhook.add_option("--namespace", flags.registration.ns, "namespace of the webhook, its Secret and its ConfigMap")->capture_default_str();
+  webhook.add_option("--tls-secret", flags.registration.secret, "Secret with the certificate")->capture_default_str();
+  webhook.add_option("--annotation-prefix", aws.annotationPrefix, "prefix of the annotations")->capture_default_str();
+  webhook.add_option("--token-audience", aws.audience, "default audience of tokens")->capture_default_str();
+  webhook.add_option("--token-mount-path", aws.mountPath, "where tokens are mounted")->capture_default_str();
+  webhook.add_option("--token-expiration", aws.expirationSeconds, "default life of tokens in seconds, at least 600")->capture_default_str();
+  webhook.add_option("--aws-default-region", aws.region, "AWS_DEFAULT_REGION and AWS_REGION of the containers");
+  webhook.add_flag("--sts-regional-endpoint", aws.regionalSts, "AWS_STS_REGIONAL_ENDPOINTS=regional unless an annotation says otherwise");
+  webhook.add_flag("--watch-config-map", flags.watchConfigMap, "also read the ConfigMap pod-identity-webhook");
+  webhook.add_flag("--compose-role-arn", aws.composeRoleArn, "complete bare role names to ARNs");
+  webhook.add_option("--watch-container-credentials-config", flags.role.listeners.credentialsFile,
+                     "file with the accounts that use container credentials");
+  webhook.add_option("--container-credentials-audience", aws.containerCredentialsAudience, "audience of their tokens")
+      ->capture_default_str();
+  webhook.add_option("--container-credentials-token-mount-path", aws.containerCredentialsMountPath, "where they are mounted")
+      ->capture_default_str();
+  webhook.add_option("--container-credentials-token-volume-name", aws.containerCredentialsVolume, "name of their volume")
+      ->capture_default_str();
+  webhook.add_option("--container-credentials-token-path", aws.containerCredentialsTokenPath, "their file in the mount")
+      ->capture_default_str();
+  webhook.add_option("--container-credentials-full-uri", aws.containerCredentialsFullUri, "where the credentials are fetched")
+      ->capture_default_str();
+  webhook
+      .add_option("--service-account-lookup-grace-period", flags.gracePeriod,
+                  "how long a pod may wait for a service account that is not known yet; 0: 1s")
+      ->capture_default_str();
+  webhook.add_option("--resync-period", flags.resyncPeriod, "accepted; watches need no resync")->capture_default_str();
+  webhook.add_flag("--enable-debugging-handlers", flags.role.webhook.debugHandlers, "serve /debug/alpha/…");
+  webhook.add_option("-v,--v", flags.verbosity, "log verbosity; 3 and more: debug");
+}
+
+}  // namespace
+
+void addWebhook(CLI::App& app, Chosen& chosen) {
+  auto flags = std::make_shared<WebhookFlags>();
+  CLI::App* webhook = app.add_subcommand("webhook", "the pod identity webhook: gives pods their tokens when they are created");
+  addOriginal(*webhook, *flags);
+  addOwn(*webhook, *flags);
+  addIgnored(*webhook);
+  webhook->set_version_flag("--version", "v0.1.0");
+  webhook->callback([flags, &chosen] {
+    chosen = [flags] {
+      setLogLevel(flags->verbosity >= 3 ? "debug" : flags->logLevel);
+      const Result<void> done = serveWebhook(*flags);
+      return done ? kYes : refuse(done.error());
+    };
+  });
+}
+
+}  // namespace podpass::cli

@@ -87,6 +87,7 @@ class NodeAgent final : public Agent {
       ending.swap(workers_);
     }
     ending.clear();  // joins
+    events_.stop();
     if (!started_) return;
     endPods();
     containerd_.stop();

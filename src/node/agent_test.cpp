@@ -19,7 +19,7 @@ TEST(Agent, RunsAPodToItsEndAndDeletesIt) {
   EXPECT_EQ(integerAt(status, {"state", "terminated", "exitCode"}), 3) << json::serialize(status);
   EXPECT_EQ(textAt(status, {"state", "terminated", "message"}), "why\n") << json::serialize(status);
   EXPECT_EQ(node.log("p"), "hello\n");
-  EXPECT_EQ(node.event("p", "Started"), "Started container c");
+  EXPECT_TRUE(node.until([&] { return node.event("p", "Started") == "Started container c"; }));
   node.deletePod("p");
   EXPECT_TRUE(node.until([&] { return node.pod("p").empty(); }));
 }

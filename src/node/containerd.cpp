@@ -195,8 +195,8 @@ std::string cniConfig(const ContainerdPlaces& places, const MachineTraits& trait
   const json::array ranges = {json::array{json::object{{"subnet", places.subnet}, {"gateway", places.gateway}}}};
   json::object ipam = {{"type", "host-local"}, {"ranges", ranges}, {"dataDir", places.cniState.string()}};
   ipam["routes"] = json::array{json::object{{"dst", "0.0.0.0/0"}}};
-  json::object bridge = {{"type", "bridge"},    {"bridge", places.bridge},     {"isGateway", true},
-                         {"hairpinMode", true}, {"ipMasq", traits.masquerade}, {"ipam", std::move(ipam)}};
+  json::object bridge = {{"type", "bridge"},    {"bridge", places.bridge}, {"isGateway", true},
+                         {"hairpinMode", true}, {"ipMasq", false},         {"ipam", std::move(ipam)}};
   json::array plugins;
   plugins.push_back(std::move(bridge));
   if (traits.masquerade) plugins.push_back(json::object{{"type", "portmap"}, {"capabilities", json::object{{"portMappings", true}}}});
@@ -230,8 +230,17 @@ Result<void> Containerd::start() {
 
 Result<void> Containerd::configure() {
   const MachineTraits traits = probeMachine(places_.config.parent_path());
+  if (traits.masquerade && !masquerade("-C") && !masquerade("-A"))
+    log::warn("pods do not reach beyond this machine: no masquerading", {{"name", places_.bridge}});
   if (Result<void> done = writeFileAtomically(places_.config, containerdConfig(places_, traits)); !done) return done;
   return writeFileAtomically(places_.cniConfig / "10-podpass.conflist", cniConfig(places_, traits));
+}
+
+// One rule for all pods: the bridge plugin would make a chain for each, with seven runs of iptables in the way of each start.
+bool Containerd::masquerade(const char* action) const {
+  return runs({programPath("iptables"), "-w", "5", "-t", "nat", action, "POSTROUTING", "-s", places_.subnet, "!", "-d", places_.subnet,
+               "-m", "comment", "--comment", "podpass " + places_.bridge, "-j", "MASQUERADE"},
+              "/dev/null", 10s);
 }
 
 bool Containerd::pause(std::chrono::milliseconds time) {
@@ -336,6 +345,7 @@ void Containerd::clear() {
     return;
   }
   removeBridge(places_.bridge);
+  for (int turn = 0; turn < 8 && masquerade("-D"); ++turn) continue;
   if (Result<void> unmounted = unmountBelow(fs::weakly_canonical(places_.state)); !unmounted) {
     log::warn("containerd's mounts not removed", {{"err", log::chain(unmounted.error())}});
     return;

@@ -68,6 +68,7 @@ class Containerd {
   int runOnce();
   bool reaped(pid_t child, int& status);
   bool importPauseImage();
+  bool masquerade(const char* action) const;   // iptables' -C, -A, -D
   bool pause(std::chrono::milliseconds time);  // false: stopping
 
   std::filesystem::path directory_;

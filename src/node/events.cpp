@@ -29,45 +29,78 @@ void Events::warning(const json::object& pod, const std::string& container, cons
   tell("Warning", pod, container, reason, message);
 }
 
-void Events::tell(const char* type, const json::object& pod, const std::string& container, const std::string& reason,
-                  const std::string& whole) {
-  const api::Kind* kind = api::findKind("", "v1", "events");
-  if (kind == nullptr) return;
-  const std::string ns(textAt(pod, {"metadata", "namespace"})), name(textAt(pod, {"metadata", "name"})),
-      uid(textAt(pod, {"metadata", "uid"}));
-  const std::string message = whole.substr(0, kLongestMessage), field = fieldPath(pod, container), now = rfc3339(clock_.now());
-  const std::string key = uid + '\n' + field + '\n' + type + reason + '\n' + message;
-  Told told;
+Events::Events(api::Client& client, const Clock& clock, std::string nodeName)
+    : client_(client), clock_(clock), nodeName_(std::move(nodeName)), writer_([this] { run(); }) {}
+
+void Events::stop() {
   {
     std::lock_guard lock(mutex_);
-    if (told_.size() > kRemembered) told_.clear();
-    Told& slot = told_[key];
-    ++slot.count;
-    if (slot.name.empty()) slot.name = name + "." + hexLower(randomBytes(8));
-    told = slot;
+    stopping_ = true;
   }
-  if (told.count > 1) {
-    const json::object patch = {{"count", told.count}, {"lastTimestamp", now}};
-    const Result<DocumentPtr> patched = client_.mergePatch(*kind, {ns, told.name}, patch);
+  changed_.notify_all();
+  if (writer_.joinable()) writer_.join();
+}
+
+void Events::tell(const char* type, const json::object& pod, const std::string& container, const std::string& reason,
+                  const std::string& message) {
+  Event event{type,
+              std::string(textAt(pod, {"metadata", "namespace"})),
+              std::string(textAt(pod, {"metadata", "name"})),
+              std::string(textAt(pod, {"metadata", "uid"})),
+              fieldPath(pod, container),
+              reason,
+              message.substr(0, kLongestMessage),
+              clock_.now()};
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_ || waiting_.size() >= kWaiting) return;
+    waiting_.push_back(std::move(event));
+  }
+  changed_.notify_all();
+}
+
+void Events::run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+    if (waiting_.empty()) return;
+    const Event event = std::move(waiting_.front());
+    waiting_.pop_front();
+    lock.unlock();
+    write(event);
+    lock.lock();
+  }
+}
+
+void Events::write(const Event& event) {
+  const api::Kind* kind = api::findKind("", "v1", "events");
+  if (kind == nullptr) return;
+  const std::string time = rfc3339(event.time);
+  if (told_.size() > kRemembered) told_.clear();
+  Told& told = told_[event.uid + '\n' + event.field + '\n' + event.type + event.reason + '\n' + event.message];
+  if (told.name.empty()) told.name = event.pod + "." + hexLower(randomBytes(8));
+  const auto failed = [&](const Error& error) {
+    log::warn("event not written", {{"ns", event.ns}, {"name", event.pod}, {"err", log::chain(error)}});
+  };
+  if (++told.count > 1) {
+    const json::object patch = {{"count", told.count}, {"lastTimestamp", time}};
+    const Result<DocumentPtr> patched = client_.mergePatch(*kind, {event.ns, told.name}, patch);
     if (patched) return;
-    if (patched.error().reason != Reason::NotFound) {
-      log::warn("event not written", {{"ns", ns}, {"name", name}, {"err", log::chain(patched.error())}});
-      return;
-    }
+    if (patched.error().reason != Reason::NotFound) return failed(patched.error());
   }
-  json::object involved = {{"apiVersion", "v1"}, {"kind", "Pod"}, {"namespace", ns}, {"name", name}, {"uid", uid}};
-  if (!field.empty()) involved["fieldPath"] = field;
-  json::object event = {{"apiVersion", "v1"}, {"kind", "Event"}, {"type", type}, {"reason", reason}, {"message", message}};
-  event["metadata"] = json::object{{"name", told.name}, {"namespace", ns}};
-  event["involvedObject"] = std::move(involved);
-  event["count"] = told.count;
-  event["firstTimestamp"] = now;
-  event["lastTimestamp"] = now;
-  event["source"] = json::object{{"component", "kubelet"}, {"host", nodeName_}};
-  event["reportingComponent"] = "kubelet";
-  event["reportingInstance"] = nodeName_;
-  if (const Result<DocumentPtr> made = client_.create(*kind, ns, std::move(event)); !made)
-    log::warn("event not written", {{"ns", ns}, {"name", name}, {"err", log::chain(made.error())}});
+  json::object involved = {{"apiVersion", "v1"}, {"kind", "Pod"}, {"namespace", event.ns}, {"name", event.pod}, {"uid", event.uid}};
+  if (!event.field.empty()) involved["fieldPath"] = event.field;
+  json::object object = {
+      {"apiVersion", "v1"}, {"kind", "Event"}, {"type", event.type}, {"reason", event.reason}, {"message", event.message}};
+  object["metadata"] = json::object{{"name", told.name}, {"namespace", event.ns}};
+  object["involvedObject"] = std::move(involved);
+  object["count"] = told.count;
+  object["firstTimestamp"] = time;
+  object["lastTimestamp"] = time;
+  object["source"] = json::object{{"component", "kubelet"}, {"host", nodeName_}};
+  object["reportingComponent"] = "kubelet";
+  object["reportingInstance"] = nodeName_;
+  if (const Result<DocumentPtr> made = client_.create(*kind, event.ns, std::move(object)); !made) failed(made.error());
 }
 
 }  // namespace podpass::node

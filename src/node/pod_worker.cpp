@@ -3,6 +3,7 @@
 #include <cri.pb.h>
 #include <sys/stat.h>
 
+#include <future>
 #include <set>
 
 #include "base/file.h"
@@ -152,6 +153,7 @@ void PodWorker::run() {
     } catch (const std::exception& error) {  // an object of an unexpected shape must not end the node
       log::error("pod not synced", {{"ns", ns_}, {"name", name_}, {"uid", uid_}, {"err", error.what()}});
     }
+    if (std::exchange(unwritten_, false)) next = std::min<std::chrono::milliseconds>(next, 2s);
     std::unique_lock lock(mutex_);
     if (finished_) return;
     const SteadyTime end = std::chrono::steady_clock::now() + next;
@@ -214,7 +216,7 @@ void PodWorker::publish(const json::object& pod, json::object status) {
   if (written.error().reason == Reason::NotFound) return;
   log::warn("pod status not written",
             {{"ns", ns_}, {"name", std::string(textAt(pod, {"metadata", "name"}))}, {"err", log::chain(written.error())}});
-  retryIn(2s);
+  unwritten_ = true;
 }
 
 std::chrono::milliseconds PodWorker::failedSync(const Error* error) {
@@ -264,7 +266,8 @@ std::chrono::milliseconds PodWorker::sync(const json::object& pod) {
   }
   if (deadline > 0 && started)
     retryIn(std::chrono::duration_cast<std::chrono::milliseconds>(*started + std::chrono::seconds(deadline) - node_.clock.now()) + 10ms);
-  publish(pod, *observed);
+  // That it is being made is said while it is being made: a write that is kept takes as long as a part of the sandbox.
+  std::future<void> said = std::async(std::launch::async, [this, &pod, status = *observed] { publish(pod, status); });
 
   for (const char* directory : {"volumes", "plugins", "containers"})
     if (Result<void> made = makeDirectories(podDirectory() / directory, 0750); !made) return failed(&made.error());
@@ -280,6 +283,7 @@ std::chrono::milliseconds PodWorker::sync(const json::object& pod) {
   const json::array& regulars = listAt(pod, "containers");
   bool fresh = false;
   const Result<std::string> sandbox = ensureSandbox(pod, *observed, fresh);
+  said.get();
   if (!sandbox) {
     publish(pod, *observed);
     return failed(&sandbox.error());

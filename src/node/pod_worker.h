@@ -104,6 +104,7 @@ class PodWorker {
   std::chrono::milliseconds next_{};
   int failures_ = 0;  // of sync in a row
   std::string written_;
+  bool unwritten_ = false;  // a status is to be written again
   Prober prober_;
   std::thread thread_;
 };

@@ -62,7 +62,7 @@ TEST(Probes, DecideReadinessAndRestarts) {
   EXPECT_TRUE(node.runs("closed")) << "not ready is no reason to be killed";
   EXPECT_TRUE(node.until([&] { return integerAt(node.containerStatus("exec"), {"restartCount"}) == 1; }))
       << json::serialize(node.pod("exec"));
-  EXPECT_EQ(node.event("exec", "Killing"), "Container c failed liveness probe, will be restarted");
+  EXPECT_TRUE(node.until([&] { return node.event("exec", "Killing") == "Container c failed liveness probe, will be restarted"; }));
   EXPECT_TRUE(node.until([&] { return booleanAt(node.containerStatus("slow"), {"started"}) && ready("slow"); }));
   EXPECT_EQ(integerAt(node.containerStatus("slow"), {"restartCount"}), 0) << "liveness is not asked before the start is over";
 }

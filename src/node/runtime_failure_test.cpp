@@ -42,7 +42,7 @@ TEST(RuntimeFailure, AHangingContainerdIsToldOfAndReplaced) {
   EXPECT_TRUE(node.until([&] { return node.nodeReady(&message) == "False"; }));
   EXPECT_EQ(message.find("container runtime is down: rpc error: code = DeadlineExceeded"), 0u) << message;
   EXPECT_TRUE(node.until([&] { return node.runs("after"); }, 60s)) << json::serialize(node.pod("after"));
-  EXPECT_NE(node.event("after", "RuntimeNotReady"), "");
+  EXPECT_TRUE(node.until([&] { return node.event("after", "RuntimeNotReady") != ""; }));
   EXPECT_TRUE(node.until([&] { return node.nodeReady() == "True"; }));
   EXPECT_EQ(textAt(node.containerStatus("before"), {"containerID"}), id);
 

@@ -65,10 +65,11 @@ class Load:
         return rate
 
 
-def memory(pid):
-    """(RSS, PSS) in MB."""
+def memory(what, pid):
+    """A row: resident, shared pages by their share, and what is the process's own and no file's."""
     text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return tuple(int(re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE).group(1)) / 1024 for name in ("Rss", "Pss"))
+    rss, pss, own = (int(re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE).group(1)) / 1024 for name in ("Rss", "Pss", "Anonymous"))
+    row(what, f"{rss:.1f}", f"RSS; PSS {pss:.1f}; anonymous {own:.1f}")
 
 
 def admin_token(call):
@@ -82,7 +83,7 @@ def admin_token(call):
 
 
 def rates(directory, algorithm, bare):
-    with Podpass(directory, "--node", "off") as server:
+    with Podpass(directory, "--node", "off", "--signing-key-algorithm", algorithm) as server:
         call = Call(server.url, Credentials(server.kubeconfig, directory))
         token = admin_token(call)
         load = Load(server, token, directory)
@@ -101,11 +102,9 @@ def many_pods(directory):
     with Podpass(directory, "--node", "off") as server:
         call = Call(server.url, Credentials(server.kubeconfig, directory))
         token = admin_token(call)
-        rss, pss = memory(server.process.pid)
-        row("memory idle, MB", f"{rss:.1f}", f"RSS; PSS {pss:.1f}")
+        memory("memory idle, MB", server.process.pid)
         Load(server, token, directory).run("/api/v1/namespaces/default/pods", POD, requests=PODS)
-        rss, pss = memory(server.process.pid)
-        row(f"memory with {PODS} pods, MB", f"{rss:.1f}", f"RSS; PSS {pss:.1f}")
+        memory(f"memory with {PODS} pods, MB", server.process.pid)
 
 
 def start_to_ready(times=7):
@@ -150,14 +149,6 @@ def one_start(call, kubectl, path):
     return time.monotonic() - began
 
 
-def own_key(directory, algorithm):
-    """A signing key that the server finds at its start, in place of the RSA key that it would make."""
-    data = pathlib.Path(directory) / "data"
-    data.mkdir(mode=0o700)
-    subprocess.run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", data / "signing.key"],
-                   check=True, capture_output=True)
-
-
 def main():
     row("whole path over TLS, 32 connections", "figure", f"{os.cpu_count()} cores, shared with the client")
     print(f"|{'-' * 46}|{'-' * 13}:|{'-' * 60}|")
@@ -167,7 +158,6 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         rates(directory, "RS256", rsa)
     with tempfile.TemporaryDirectory() as directory:
-        own_key(directory, "ES256")
         rates(directory, "ES256", ec)
     start_to_ready()
     apply_to_running()

@@ -21,11 +21,10 @@ def known(tmp_path_factory):
     """A podpass whose signing key the test has made: (call, key)."""
     directory = tmp_path_factory.mktemp("known-key")
     key = new_key()
-    (directory / "data").mkdir(mode=0o700)
-    file = directory / "data/signing.key"
+    file = directory / "key.pem"
     file.touch(mode=0o600)
     file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    with Podpass(directory, "--node", "off") as running:
+    with Podpass(directory, "--node", "off", "--service-account-signing-key-file", str(file)) as running:
         call = Call(running.url, Credentials(running.kubeconfig, directory))
         eventually(lambda: call("GET", "/api/v1/namespaces/default/serviceaccounts/default").code == 200, what="the default account")
         yield call, key

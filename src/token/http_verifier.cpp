@@ -1,0 +1,85 @@
+#include "token/http_verifier.h"
+
+#include "base/text.h"
+
+namespace podpass::token {
+namespace {
+
+std::string_view bearerIn(std::string_view header) {
+  constexpr std::string_view kScheme = "bearer ";
+  if (header.size() < kScheme.size()) return {};
+  for (std::size_t i = 0; i < kScheme.size(); ++i)
+    if ((header[i] | 0x20) != kScheme[i]) return {};
+  header.remove_prefix(kScheme.size());
+  while (header.starts_with(' ')) header.remove_prefix(1);
+  return header;
+}
+
+// RFC 6750 §3: printable ASCII without " and backslash.
+std::string describable(const std::string& sentence) {
+  std::string text;
+  for (const char c : sentence) text += c == '"' || c == '\\' ? '\'' : c >= 0x20 && c < 0x7f ? c : '?';
+  return text;
+}
+
+http::Response answer(int status, const json::object& body) {
+  http::Response response;
+  response.status = status;
+  response.headers.add("Content-Type", "application/json");
+  response.headers.add("Cache-Control", "no-store");
+  response.body = std::make_shared<const std::string>(json::serialize(body) + "\n");
+  return response;
+}
+
+http::Response refused(const Error& error) {
+  const Refusal what = refusalOf(error).value_or(Refusal{});
+  json::object body{{"valid", false},      {"failedCheck", what.check}, {"expected", what.expected},
+                    {"found", what.found}, {"message", error.sentence}, {"fix", error.fix}};
+  const bool unknown = error.reason == Reason::Unavailable;
+  http::Response response = answer(unknown ? 503 : 401, body);
+  if (unknown) return response;
+  response.headers.add("WWW-Authenticate",
+                       "Bearer realm=\"podpass\", error=\"invalid_token\", error_description=\"" + describable(error.sentence) + "\"");
+  return response;
+}
+
+http::Response accepted(const VerifiedToken& token) {
+  std::string audiences;
+  for (const std::string& audience : token.audiences) audiences += (audiences.empty() ? "" : ",") + audience;
+  const json::object& claims = token.claims;
+  http::Response response = answer(200, {{"valid", true}, {"issuer", token.issuer}, {"subject", token.subject}});
+  const auto add = [&](const char* name, std::string_view value) {
+    response.headers.add(std::string("X-Podpass-") + name, std::string(value));
+  };
+  add("Issuer", token.issuer);
+  add("Subject", token.subject);
+  add("Audience", audiences);
+  add("Key-Id", token.kid);
+  add("Expires", rfc3339(WallTime(std::chrono::seconds(token.expires))));
+  add("Namespace", textAt(claims, {"kubernetes.io", "namespace"}));
+  add("Service-Account", textAt(claims, {"kubernetes.io", "serviceaccount", "name"}));
+  add("Pod", textAt(claims, {"kubernetes.io", "pod", "name"}));
+  return response;
+}
+
+http::asio::awaitable<http::Response> handle(RelyingParty& party, std::shared_ptr<const http::Request> request) {
+  if (request->path == "/healthz") co_return answer(200, {{"status", "ok"}});
+  if (request->path != "/verify" && !request->path.starts_with("/verify/")) co_return answer(404, {{"message", "ask /verify"}});
+  const std::vector<std::string_view> headers = request->headers.findAll("Authorization");
+  const std::string token(headers.size() == 1 ? bearerIn(headers.front()) : std::string_view());
+  if (token.empty()) {
+    http::Response response = answer(401, {{"valid", false}, {"failedCheck", "form"}, {"message", "the request has no bearer token"}});
+    response.headers.add("WWW-Authenticate", "Bearer realm=\"podpass\"");
+    co_return response;
+  }
+  const Result<VerifiedToken> verified = co_await party.verify(token);
+  co_return verified ? accepted(*verified) : refused(verified.error());
+}
+
+}  // namespace
+
+http::Handler httpVerifier(RelyingParty& party) {
+  return [&party](std::shared_ptr<const http::Request> request) { return handle(party, std::move(request)); };
+}
+
+}  // namespace podpass::token

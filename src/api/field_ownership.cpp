@@ -155,6 +155,13 @@ void recordUpdate(const Kind& kind, const json::object& before, const json::obje
   dropEmpty(owners);
 }
 
+void recordWrite(const Kind& kind, const json::object& before, json::object& next, const json::value& sent, const Writer& writer) {
+  const bool hasSent = sent.is_array() && !sent.get_array().empty();
+  Owners owners = hasSent ? ownersOf(json::object{{"metadata", json::object{{"managedFields", sent}}}}) : ownersOf(before);
+  if (!owners.empty() || !kind.manyOrBusy) recordUpdate(kind, before, next, writer, owners);
+  setOwners(next, std::move(owners));
+}
+
 Result<json::object> apply(const Kind& kind, const json::object& live, const json::value& config, const Writer& writer, bool force) {
   Result<json::object> wanted = configOf(kind, config);
   if (!wanted) return wanted.error();

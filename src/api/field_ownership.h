@@ -33,6 +33,10 @@ void setOwners(json::object& object, Owners owners);
 // done.
 void recordUpdate(const Kind& kind, const json::object& before, const json::object& after, const Writer& writer, Owners& owners);
 
+// The same for `next`, which is about to replace `before`, from the owners that `before` has. `sent`: managedFields as the client sent
+// them. kubectl rewrites them when it goes over to server-side apply; a client that sends none keeps them, one that sends [{}] clears them.
+void recordWrite(const Kind& kind, const json::object& before, json::object& next, const json::value& sent, const Writer& writer);
+
 // `live` with `config` applied, managedFields included: what the manager applied before and leaves out now goes, unless someone else
 // holds it too. `live` empty: the object is made. BadRequest: `config` is none. Conflict: others hold fields with other values, and not
 // `force`; each is a cause.

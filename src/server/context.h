@@ -1,11 +1,13 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "auth/user.h"
+#include "base/document.h"
 
 namespace podpass::server {
 
@@ -22,9 +24,13 @@ struct Context {
   std::string fieldValidation = "Warn";                 // Strict, Warn, Ignore
   std::string optionsKind = {};                         // CreateOptions, PatchOptions, …; empty: by the operation
   std::string fieldManager = {};                        // as the client said
+  std::string manager = "podpass";                      // whose the fields are that the request sets: fieldManager or the program's name
+  bool force = false;                                   // server-side apply takes fields from their managers
   std::vector<std::string> warnings = {};               // become Warning headers
   std::map<std::string, std::string> annotations = {};  // of the audit event
   std::optional<Wording> wording = {};                  // of the error, when a webhook refused
+  // Asked about the object as it would be stored, and whether it is a new one; null: nothing to ask.
+  std::function<Result<void>(const json::object& next, bool isNew)> guard = nullptr;
 };
 
 }  // namespace podpass::server

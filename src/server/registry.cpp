@@ -5,6 +5,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "api/codec.h"
+#include "api/field_ownership.h"
 #include "api/patch.h"
 #include "base/text.h"
 #include "server/status.h"
@@ -256,7 +257,8 @@ asio::awaitable<Result<Entry>> Registry::commit(Mutation mutation) {
   co_return committed;
 }
 
-asio::awaitable<Result<DocumentPtr>> Registry::create(Context& context, const api::Kind& kind, std::string ns, json::object object) {
+asio::awaitable<Result<DocumentPtr>> Registry::create(Context& context, const api::Kind& kind, std::string ns, json::object object,
+                                                      bool applied) {
   json::object& sent = makeObjectAt(object, {"metadata"});
   const std::string given(textAt(object, {"metadata", "namespace"}));
   if (kind.namespaced && !given.empty() && given != ns)
@@ -265,6 +267,7 @@ asio::awaitable<Result<DocumentPtr>> Registry::create(Context& context, const ap
     co_return Error{Reason::BadRequest, "resourceVersion should not be set on objects to be created"};
   if (!kind.namespaced) sent.erase("namespace");
 
+  const api::Owners appliers = applied ? api::ownersOf(object) : api::Owners{};
   const std::string generate(metaText(object, "generateName"));
   const bool generated = metaText(object, "name").empty() && !generate.empty();
   for (int attempt = 1;; ++attempt) {
@@ -282,6 +285,15 @@ asio::awaitable<Result<DocumentPtr>> Registry::create(Context& context, const ap
     if (std::vector<Cause> causes = api::validate(kind, next); !causes.empty()) co_return api::invalid(kind, name, std::move(causes));
     admitted = co_await validate(context, request, &next, nullptr);
     if (!admitted) co_return admitted.error();
+    if (context.guard)
+      if (Result<void> allowed = context.guard(next, true); !allowed) co_return allowed.error();
+    if (applied) {
+      api::setOwners(next, appliers);
+    } else {
+      json::object bare;  // what the server made is no one's
+      if (const json::value* status = next.if_contains("status"); status != nullptr && kind.hasStatus) bare["status"] = *status;
+      api::recordWrite(kind, bare, next, nullptr, {context.manager, "", clock_.now()});
+    }
     next = ordered(kind, std::move(next));
     const std::string key = keyOf(kind, kind.namespaced ? ns : "", name);
     if (context.dryRun) {
@@ -345,8 +357,11 @@ asio::awaitable<Result<void>> Registry::admitBody(Context& context, AdmissionReq
 }
 
 asio::awaitable<Result<json::object>> Registry::prepareUpdate(Context& context, const api::Kind& kind, const json::object& before,
-                                                              json::object next, std::string subresource) {
+                                                              json::object next, std::string subresource, bool applied) {
   const std::string name(metaText(before, "name"));
+  json::value managed;
+  if (const json::object* sent = objectAt(next, {"metadata"}))
+    if (const json::value* entries = sent->if_contains("managedFields")) managed = *entries;
   const std::string sentUid(metaText(next, "uid")), sentName(metaText(next, "name")), sentNs(metaText(next, "namespace"));
   if (!sentName.empty() && sentName != name)
     co_return Error{Reason::BadRequest, "the name of the object (" + sentName + ") does not match the name on the URL (" + name + ")"};
@@ -378,7 +393,7 @@ asio::awaitable<Result<json::object>> Registry::prepareUpdate(Context& context, 
   if (isNamespace(kind) && subresource.empty() && before.contains("spec")) next["spec"] = before.at("spec");  // only /finalize changes it
   json::object& meta = makeObjectAt(next, {"metadata"});
   for (const char* member : kServersMetadata) keep(before, meta, member);
-  meta.erase("managedFields");
+  keep(before, meta, "managedFields");
 
   api::applyDefaults(kind, next);
   const AdmissionRequest request{context.user, kind, "UPDATE", std::string(metaText(before, "namespace")), name, subresource};
@@ -390,13 +405,19 @@ asio::awaitable<Result<json::object>> Registry::prepareUpdate(Context& context, 
   if (!causes.empty()) co_return api::invalid(kind, name, std::move(causes));
   admitted = co_await validate(context, request, &next, &before);
   if (!admitted) co_return admitted.error();
+  if (context.guard)
+    if (Result<void> allowed = context.guard(next, false); !allowed) co_return allowed.error();
+  if (applied)
+    makeObjectAt(next, {"metadata"})["managedFields"] = std::move(managed);
+  else
+    api::recordWrite(kind, before, next, managed, {context.manager, subresource, clock_.now()});
   if (kind.hasGeneration && next.if_contains("spec") != nullptr && (!before.contains("spec") || next.at("spec") != before.at("spec")))
     makeObjectAt(next, {"metadata"})["generation"] = integerAt(before, {"metadata", "generation"}) + 1;
   co_return ordered(kind, std::move(next));
 }
 
 asio::awaitable<Result<DocumentPtr>> Registry::modify(Context& context, const api::Kind& kind, api::ObjectName name, Change change,
-                                                      std::string subresource, bool retry) {
+                                                      std::string subresource, bool applied) {
   const std::string key = keyOf(kind, kind.namespaced ? name.ns : "", name.name);
   for (int attempt = 1;; ++attempt) {
     const DocumentPtr current = store_.get(key);
@@ -410,7 +431,7 @@ asio::awaitable<Result<DocumentPtr>> Registry::modify(Context& context, const ap
                              {{"metadata.resourceVersion", "Invalid value: " + quoted(wanted) + ": must be a decimal number"}});
     const bool conditional = !wanted.empty() && wanted != "0";
     if (conditional && wanted != held) co_return staleObject(kind, name.name);
-    Result<json::object> next = co_await prepareUpdate(context, kind, current->value, *std::move(changed), subresource);
+    Result<json::object> next = co_await prepareUpdate(context, kind, current->value, *std::move(changed), subresource, applied);
     if (!next) co_return next.error();
     const bool going = !metaText(*next, "deletionTimestamp").empty() && !hasFinalizers(*next) &&
                        integerAt(*next, {"metadata", "deletionGracePeriodSeconds"}) == 0;
@@ -423,19 +444,46 @@ asio::awaitable<Result<DocumentPtr>> Registry::modify(Context& context, const ap
     if (entry) co_return going ? last : entry->document;
     if (entry.error().reason == Reason::NotFound) co_return notFound(kind, name.name);
     if (entry.error().reason != Reason::Conflict) co_return entry.error();
-    if (conditional || !retry || attempt >= kPatchTries) co_return staleObject(kind, name.name);
+    if (conditional || attempt >= kPatchTries) co_return staleObject(kind, name.name);
   }
 }
 
 asio::awaitable<Result<DocumentPtr>> Registry::update(Context& context, const api::Kind& kind, api::ObjectName name, json::object object,
                                                       std::string subresource) {
   Change change = [object = std::move(object)](const json::object&) -> Result<json::object> { return object; };
-  Result<DocumentPtr> done = co_await modify(context, kind, std::move(name), std::move(change), std::move(subresource), true);
+  Result<DocumentPtr> done = co_await modify(context, kind, std::move(name), std::move(change), std::move(subresource));
+  co_return done;
+}
+
+asio::awaitable<Result<DocumentPtr>> Registry::createApplied(Context& context, const api::Kind& kind, const api::ObjectName& name,
+                                                             const json::value& config) {
+  Result<json::object> made = api::apply(kind, {}, config, {context.manager, "", clock_.now()}, context.force);
+  if (!made) co_return made.error();
+  if (!metaText(*made, "uid").empty() || !metaText(*made, "resourceVersion").empty()) co_return notFound(kind, name.name);
+  json::value& given = makeObjectAt(*made, {"metadata"})["name"];
+  if (given.is_string() && std::string_view(given.get_string()) != name.name)
+    co_return Error{Reason::BadRequest, "the name of the object (" + std::string(given.get_string()) +
+                                            ") does not match the name on the URL (" + name.name + ")"};
+  given = name.name;
+  Result<DocumentPtr> done = co_await create(context, kind, name.ns, *std::move(made), true);
   co_return done;
 }
 
 asio::awaitable<Result<DocumentPtr>> Registry::patch(Context& context, const api::Kind& kind, api::ObjectName name, PatchType type,
                                                      json::value patch, std::string subresource) {
+  if (type == PatchType::Apply) {
+    if (subresource.empty() && !get(kind, name.ns, name.name)) {
+      Result<DocumentPtr> made = co_await createApplied(context, kind, name, patch);
+      if (made || made.error().reason != Reason::AlreadyExists) co_return made;  // made meanwhile: apply to it
+    }
+    Change change = [this, &context, &kind, subresource, patch](const json::object& current) -> Result<json::object> {
+      json::object before = current;
+      makeObjectAt(before, {"metadata"}).erase("resourceVersion");
+      return api::apply(kind, before, patch, {context.manager, subresource, clock_.now()}, context.force);
+    };
+    Result<DocumentPtr> done = co_await modify(context, kind, std::move(name), std::move(change), subresource, true);
+    co_return done;
+  }
   bool reported = false;
   Change change = [&context, &kind, type, patch = std::move(patch), reported](const json::object& current) mutable -> Result<json::object> {
     json::object before = current;
@@ -455,7 +503,7 @@ asio::awaitable<Result<DocumentPtr>> Registry::patch(Context& context, const api
       makeObjectAt(clean->object, {"metadata"}).erase("resourceVersion");
     return std::move(clean->object);
   };
-  Result<DocumentPtr> done = co_await modify(context, kind, std::move(name), std::move(change), std::move(subresource), true);
+  Result<DocumentPtr> done = co_await modify(context, kind, std::move(name), std::move(change), std::move(subresource));
   co_return done;
 }
 

@@ -40,7 +40,7 @@ struct Deleted {
   bool gone = false;   // removed from the store
 };
 
-enum class PatchType { Json, Merge, StrategicMerge };
+enum class PatchType { Json, Merge, StrategicMerge, Apply };
 
 // Thread-safe. Coroutines resume on their caller's executor.
 class Registry final : public auth::ObjectReader {
@@ -55,11 +55,13 @@ class Registry final : public auth::ObjectReader {
   [[nodiscard]] Result<DocumentPtr> read(const api::Kind& kind, const std::string& ns, const std::string& name) const;
   [[nodiscard]] Result<ListPage> list(const api::Kind& kind, const ListOptions& options) const;
 
-  asio::awaitable<Result<DocumentPtr>> create(Context& context, const api::Kind& kind, std::string ns, json::object object);
+  // `applied`: the object's managedFields are those of a server-side apply, not the client's.
+  asio::awaitable<Result<DocumentPtr>> create(Context& context, const api::Kind& kind, std::string ns, json::object object,
+                                              bool applied = false);
   asio::awaitable<Result<DocumentPtr>> update(Context& context, const api::Kind& kind, api::ObjectName name, json::object object,
                                               std::string subresource);
   asio::awaitable<Result<DocumentPtr>> patch(Context& context, const api::Kind& kind, api::ObjectName name, PatchType type,
-                                             json::value patch, std::string subresource);
+                                             json::value patch, std::string subresource);  // Apply makes an object that is missing
   asio::awaitable<Result<Deleted>> remove(Context& context, const api::Kind& kind, api::ObjectName name, api::DeleteOptions options);
   // Binds a pod to a node (POST …/binding).
   asio::awaitable<Result<void>> bind(Context& context, api::ObjectName pod, std::string node);
@@ -78,13 +80,15 @@ class Registry final : public auth::ObjectReader {
  private:
   using Change = std::function<Result<json::object>(const json::object& current)>;
   asio::awaitable<Result<DocumentPtr>> modify(Context& context, const api::Kind& kind, api::ObjectName name, Change change,
-                                              std::string subresource, bool retry);
+                                              std::string subresource, bool applied = false);
   asio::awaitable<Result<json::object>> prepareUpdate(Context& context, const api::Kind& kind, const json::object& before,
-                                                      json::object next, std::string subresource);
+                                                      json::object next, std::string subresource, bool applied);
   // The mutating and the validating half of admission: plugins, then webhooks. `object` is null for DELETE, `before` for CREATE.
   asio::awaitable<Result<void>> mutate(Context& context, const AdmissionRequest& request, json::object* object, const json::object* before);
   asio::awaitable<Result<void>> validate(Context& context, const AdmissionRequest& request, const json::object* object,
                                          const json::object* before);
+  asio::awaitable<Result<DocumentPtr>> createApplied(Context& context, const api::Kind& kind, const api::ObjectName& name,
+                                                     const json::value& config);
   asio::awaitable<Result<Entry>> commit(Mutation mutation);
 
   Store& store_;

@@ -1,6 +1,7 @@
 #include "server/request_options.h"
 
 #include "api/codec.h"
+#include "api/json_reader.h"
 #include "base/text.h"
 
 namespace podpass::server {
@@ -46,6 +47,10 @@ Result<void> commonOptions(const http::Request& request, const std::string& verb
     return invalidOptions(kind, "fieldValidation",
                           "Unsupported value: " + quoted(validation) + ": supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"",
                           "FieldValueNotSupported");
+  const std::string_view agent = request.headers.find("user-agent");
+  context.manager =
+      context.fieldManager.empty() ? std::string(agent.substr(0, std::min<std::size_t>(agent.find('/'), 128))) : context.fieldManager;
+  if (!api::isUtf8(context.manager)) context.manager = "unknown";
   if (context.fieldManager.size() > 128)
     return invalidOptions(kind, "fieldManager", "Too long: may not be more than 128 bytes", "FieldValueTooLong");
   return {};
@@ -153,9 +158,10 @@ Result<PatchType> patchType(std::string_view contentType) {
   if (type == "application/json-patch+json") return PatchType::Json;
   if (type == "application/merge-patch+json") return PatchType::Merge;
   if (type == "application/strategic-merge-patch+json") return PatchType::StrategicMerge;
+  if (type == "application/apply-patch+yaml") return PatchType::Apply;
   return Error{Reason::UnsupportedMediaType,
                "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
-               "application/merge-patch+json, application/strategic-merge-patch+json"};
+               "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"};
 }
 
 Result<WatchOptions> watchOptions(const http::Request& request, const RequestInfo& info, std::uint64_t currentRevision, SteadyTime now) {

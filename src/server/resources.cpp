@@ -2,6 +2,7 @@
 
 #include "api/codec.h"
 #include "base/text.h"
+#include "server/access.h"
 #include "server/representation.h"
 #include "server/request_options.h"
 #include "server/status.h"
@@ -43,14 +44,29 @@ asio::awaitable<http::Response> Resources::patch(const http::Request& request, c
   const std::string_view contentType = request.headers.find("content-type");
   Result<PatchType> type = patchType(contentType);
   if (!type) co_return failure(type.error());
-  if (request.parameter("force"))
-    co_return failure(invalidOptions("PatchOptions", "force", "Forbidden: may not be specified for non-apply patch"));
-  Result<json::value> parsed = api::parseJson(request.body);
+  const bool isApply = *type == PatchType::Apply;
+  const std::optional<std::string> force = request.parameter("force");
+  if (force && !isApply) co_return failure(invalidOptions("PatchOptions", "force", "Forbidden: may not be specified for non-apply patch"));
+  if (isApply && context.fieldManager.empty())
+    co_return failure(invalidOptions("PatchOptions", "fieldManager", "Required value: is required for apply patch", "FieldValueRequired"));
+  context.force = parseBool(force.value_or("")).value_or(false);
+  Result<json::value> parsed = isApply ? api::parseYaml(request.body) : api::parseJson(request.body);
   if (!parsed) co_return failure(parsed.error());
+  bool isNew = false;
+  context.guard = [&](const json::object& next, bool made) -> Result<void> {
+    isNew = made;
+    if (made) {  // patching does not include creating
+      RequestInfo create = info;
+      create.verb = "create";
+      const auth::Decision decision = authorizer_.authorize(attributesOf(create, request, context.user));
+      if (!decision.allowed) return denied(create, context.user, decision.reason);
+    }
+    return escalation(context, *info.kind, next);
+  };
   api::ObjectName name{info.ns, info.name};
   Result<DocumentPtr> done = co_await registry_.patch(context, *info.kind, std::move(name), *type, *std::move(parsed), info.subresource);
   if (!done) co_return failure(done.error(), context.wording);
-  co_return objectResponse(200, *info.kind, *done, as, clock_.now());
+  co_return objectResponse(isNew ? 201 : 200, *info.kind, *done, as, clock_.now());
 }
 
 asio::awaitable<http::Response> Resources::remove(const http::Request& request, const RequestInfo& info, Context& context,

@@ -28,6 +28,61 @@ TEST(Server, CreatesReadsChangesAndDeletesAnObject) {
   EXPECT_EQ(server.ask("GET", one).message(), "configmaps \"a\" not found");
 }
 
+TEST(Server, AppliesAndRecordsWhoSetWhat) {
+  TestServer server;
+  const std::string one = std::string(kConfigMaps) + "/a";
+  const auto apply = [&](const std::string& query, const std::string& data, http::Headers more = {}) {
+    more.add("Content-Type", "application/apply-patch+yaml");
+    return server.ask("PATCH", one + query, "apiVersion: v1\nkind: ConfigMap\ndata: " + data, std::move(more));
+  };
+  EXPECT_EQ(apply("", "{k: v}").message(),
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch");
+  const Answer made = apply("?fieldManager=m", "{k: v, gone: v}");
+  EXPECT_EQ(made.status, 201) << made.text;
+  EXPECT_EQ(textAt(made.body, {"metadata", "name"}), "a");
+  EXPECT_EQ(apply("?fieldManager=m", "{k: v, gone: v}").text, made.text) << "the same again changes nothing";
+  const Answer changed = apply("?fieldManager=m", "{k: w}");
+  EXPECT_EQ(changed.status, 200);
+  EXPECT_EQ(json::serialize(changed.body.at("data")), R"({"k":"w"})");
+
+  http::Headers agent = headers({{"Content-Type", "application/merge-patch+json"}, {"User-Agent", "curl/7.88"}});
+  EXPECT_EQ(server.ask("PATCH", one, R"({"data":{"k":"x"}})", std::move(agent)).status, 200);
+  const Answer refused = apply("?fieldManager=m", "{k: w}");
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_EQ(refused.message(), "Apply failed with 1 conflict: conflict with \"curl\" using v1: .data.k");
+  EXPECT_EQ(json::serialize(refused.body.at("details").at("causes")),
+            R"([{"reason":"FieldManagerConflict","message":"conflict with \"curl\" using v1","field":".data.k"}])");
+  EXPECT_EQ(apply("?fieldManager=m&force=true&dryRun=All", "{k: w}").status, 200);
+  EXPECT_EQ(apply("?fieldManager=m", "{k: w}").status, 409) << "a dry run took nothing";
+  EXPECT_EQ(apply("?fieldManager=m&force=true", "{k: w}").status, 200);
+  EXPECT_EQ(json::serialize(server.ask("GET", one).body.at("metadata").at_pointer("/managedFields/0/fieldsV1")),
+            R"({"f:data":{"f:k":{}}})");
+}
+
+TEST(Server, PatchesGiveNoRightsThatTheirWriterLacks) {
+  TestServer server;
+  const std::string roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", maps = kConfigMaps;
+  EXPECT_EQ(server
+                .ask("POST", roles, R"({"metadata":{"name":"weak"},"rules":[{"apiGroups":["rbac.authorization.k8s.io",""],
+      "resources":["roles","configmaps"],"verbs":["patch","get"]}]})")
+                .status,
+            201);
+  EXPECT_EQ(server
+                .ask("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
+                     R"({"metadata":{"name":"weak"},"roleRef":{"kind":"Role","name":"weak"},
+      "subjects":[{"kind":"ServiceAccount","name":"default","namespace":"default"}]})")
+                .status,
+            201);
+  const std::string bearer = "Bearer " + server.token();
+  const Answer grab = server.ask("PATCH", roles + "/weak", R"({"rules":[{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}]})",
+                                 headers({{"Authorization", bearer}, {"Content-Type", "application/merge-patch+json"}}));
+  EXPECT_EQ(grab.status, 403) << grab.text;
+  const Answer make = server.ask("PATCH", maps + "/new?fieldManager=m", R"({"apiVersion":"v1","kind":"ConfigMap"})",
+                                 headers({{"Authorization", bearer}, {"Content-Type", "application/apply-patch+yaml"}}));
+  EXPECT_EQ(make.status, 403);
+  EXPECT_NE(make.message().find("cannot create resource \"configmaps\""), std::string::npos) << make.text;
+}
+
 TEST(Server, RefusesInKubernetesWords) {
   TestServer server;
   struct Case {

@@ -198,9 +198,7 @@ class Conforming {
       value = nullptr;
       return true;
     }
-    // the clock counts nanoseconds in 64 bits: 1678 to 2261
-    const bool countable = text.size() >= 4 && text.substr(0, 4) >= "1678" && text.substr(0, 4) <= "2261";
-    const Result<WallTime> parsed = countable ? parseRfc3339(text) : Error{};
+    const Result<WallTime> parsed = parseRfc3339(text);
     if (!parsed) {
       failure = "parsing time " + quoted(quoted(text.substr(0, 64))) + " as \"2006-01-02T15:04:05Z07:00\": cannot parse " +
                 quoted(text.substr(0, 64));

@@ -30,9 +30,11 @@ TEST(Rfc3339, ReadsWhatItWritesAndWhatOthersWrite) {
   EXPECT_EQ(*parseRfc3339("2023-03-04T09:28:03Z"), time);
   EXPECT_EQ(*parseRfc3339("2023-03-04T10:28:03+01:00"), time);
   EXPECT_EQ(*parseRfc3339("2023-03-04T09:28:03.5Z"), time + std::chrono::milliseconds(500));
-  for (const char* bad : {"", "2023", "2023-02-30T00:00:00Z", "2023-03-04T25:00:00Z", "2023-03-04 09:28:03Z", "2023-03-04T09:28:03",
-                          "2023-03-04T09:28:03Zx", "2023-03-04T09:28:03.Z"})
+  for (const char* bad :
+       {"", "2023", "2023-02-30T00:00:00Z", "2023-03-04T25:00:00Z", "2023-03-04 09:28:03Z", "2023-03-04T09:28:03", "2023-03-04T09:28:03Zx",
+        "2023-03-04T09:28:03.Z", "1677-12-31T23:59:59Z", "2262-01-01T00:00:00Z", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z"})
     EXPECT_FALSE(parseRfc3339(bad)) << bad;
+  for (const char* border : {"1678-01-01T00:00:00Z", "2261-12-31T23:59:59Z"}) EXPECT_EQ(rfc3339(*parseRfc3339(border)), border);
 }
 
 TEST(HumanDuration, IsKubectls) {

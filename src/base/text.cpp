@@ -108,7 +108,9 @@ Result<WallTime> parseRfc3339(std::string_view text) {
     return bad;
   const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
                                          std::chrono::day(static_cast<unsigned>(day))};
-  if (year < 0 || month < 1 || day < 1 || !date.ok() || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
+  // a clock that counts nanoseconds in 64 bits begins in 1677 and ends in 2262
+  if (year < 1678 || year > 2261 || month < 1 || day < 1 || !date.ok() || hour < 0 || hour > 23 || minute < 0 || minute > 59 ||
+      second < 0 || second > 60)
     return bad;
   std::size_t at = 19;
   std::int64_t nanos = 0;

@@ -136,7 +136,7 @@ def apply_to_running(times=9):
 
 def one_start(call, kubectl, path):
     name = path.rpartition("/")[2]
-    reads = "cat /var/run/secrets/kubernetes.io/serviceaccount/token && sleep 3600"
+    reads = "cat /var/run/secrets/kubernetes.io/serviceaccount/token && echo && sleep 3600"
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [
         {"name": "c", "image": image.NAME, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", reads]}]}}
     began = time.monotonic()

@@ -198,8 +198,9 @@ std::string hexLower(std::string_view bytes) {
 }
 
 std::string sha256(std::string_view bytes) {
+  static const EVP_MD* const hash = EVP_MD_fetch(nullptr, "SHA256", nullptr);  // once: SHA256() looks it up by name each time
   std::string digest(SHA256_DIGEST_LENGTH, '\0');
-  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), reinterpret_cast<unsigned char*>(digest.data()));
+  EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(digest.data()), nullptr, hash, nullptr);
   return digest;
 }
 

@@ -29,6 +29,7 @@ Result<std::vector<KeyPair>> readPemKeys(std::string_view text);
 
 class KeyPair {
  public:
+  KeyPair() = default;  // holds no key, and must get one before it is used
   static Result<KeyPair> generate(KeyType type);
   static Result<KeyPair> fromPrivatePem(std::string_view pem);  // PKCS#1, SEC1, PKCS#8
   static Result<KeyPair> fromPublicPem(std::string_view pem);   // SPKI, PKCS#1 RSA, or a certificate
@@ -57,7 +58,10 @@ class KeyPair {
 
  private:
   friend Result<std::vector<KeyPair>> readPemKeys(std::string_view text);
+  class Contexts;
+  explicit KeyPair(std::shared_ptr<evp_pkey_st> key);
   std::shared_ptr<evp_pkey_st> key_;
+  std::shared_ptr<Contexts> contexts_;  // ready for the next signature
 };
 
 }  // namespace podpass::crypto

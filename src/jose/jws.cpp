@@ -1,7 +1,6 @@
 #include "jose/jws.h"
 
 #include <boost/json/basic_parser_impl.hpp>
-#include <unordered_set>
 
 #include "base/text.h"
 
@@ -14,38 +13,28 @@ constexpr std::size_t kMaxDepth = 32;
 
 Error malformed(std::string sentence) { return Error{Reason::BadRequest, std::move(sentence)}; }
 
-// Boost.JSON keeps the last of two equal members; a verifier and a consumer that choose differently can be played against each other,
-// so a text with duplicates is refused before it is parsed into a DOM (RFC 7515 §10.12).
-class DuplicateFinder {
+// Boost.JSON keeps the last of two equal members; a verifier and a consumer that choose differently can be played against each other, so a
+// text with duplicates is refused (RFC 7515 §10.12). This handler counts the members of the text, to be compared with those that the DOM
+// has.
+class MemberCounter {
  public:
   constexpr static std::size_t max_object_size = std::size_t(-1);
   constexpr static std::size_t max_array_size = std::size_t(-1);
   constexpr static std::size_t max_key_size = std::size_t(-1);
   constexpr static std::size_t max_string_size = std::size_t(-1);
-  bool duplicate = false;
+  std::size_t members = 0;
 
   bool on_document_begin(json::error_code&) { return true; }
   bool on_document_end(json::error_code&) { return true; }
-  bool on_object_begin(json::error_code&) {
-    members_.emplace_back();
-    return true;
-  }
-  bool on_object_end(std::size_t, json::error_code&) {
-    members_.pop_back();
+  bool on_object_begin(json::error_code&) { return true; }
+  bool on_object_end(std::size_t count, json::error_code&) {
+    members += count;
     return true;
   }
   bool on_array_begin(json::error_code&) { return true; }
   bool on_array_end(std::size_t, json::error_code&) { return true; }
-  bool on_key_part(json::string_view part, std::size_t, json::error_code&) {
-    key_.append(part.data(), part.size());
-    return true;
-  }
-  bool on_key(json::string_view part, std::size_t, json::error_code&) {
-    key_.append(part.data(), part.size());
-    if (!members_.back().insert(key_).second) duplicate = true;
-    key_.clear();
-    return true;
-  }
+  bool on_key_part(json::string_view, std::size_t, json::error_code&) { return true; }
+  bool on_key(json::string_view, std::size_t, json::error_code&) { return true; }
   bool on_string_part(json::string_view, std::size_t, json::error_code&) { return true; }
   bool on_string(json::string_view, std::size_t, json::error_code&) { return true; }
   bool on_number_part(json::string_view, json::error_code&) { return true; }
@@ -56,11 +45,18 @@ class DuplicateFinder {
   bool on_null(json::error_code&) { return true; }
   bool on_comment_part(json::string_view, json::error_code&) { return true; }
   bool on_comment(json::string_view, json::error_code&) { return true; }
-
- private:
-  std::vector<std::unordered_set<std::string>> members_;
-  std::string key_;
 };
+
+std::size_t membersOf(const json::value& value) {  // no deeper than kMaxDepth
+  std::size_t count = 0;
+  if (const json::object* object = value.if_object()) {
+    count = object->size();
+    for (const auto& member : *object) count += membersOf(member.value());
+  } else if (const json::array* array = value.if_array()) {
+    for (const json::value& each : *array) count += membersOf(each);
+  }
+  return count;
+}
 
 }  // namespace
 
@@ -68,12 +64,13 @@ Result<json::object> parseStrictObject(std::string_view text) {
   json::parse_options options;
   options.max_depth = kMaxDepth;
   json::error_code failed;
-  json::basic_parser<DuplicateFinder> finder(options);
-  const std::size_t read = finder.write_some(false, text.data(), text.size(), failed);
+  json::basic_parser<MemberCounter> counter(options);
+  const std::size_t read = counter.write_some(false, text.data(), text.size(), failed);
   if (failed || read != text.size()) return malformed("not a JSON object");
-  if (finder.handler().duplicate) return malformed("a JSON member occurs twice");
   json::value value = json::parse(text, failed, {}, options);
   if (failed || !value.is_object()) return malformed("not a JSON object");
+  // a member that replaced another takes with it what was nested in that: the DOM then has fewer
+  if (membersOf(value) != counter.handler().members) return malformed("a JSON member occurs twice");
   return std::move(value.get_object());
 }
 

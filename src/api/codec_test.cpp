@@ -54,8 +54,9 @@ TEST(Codec, TakesNullEmptyAndMissingForTheSame) {  // kubectl sends creationTime
 }
 
 TEST(Codec, KeepsAnEmptyTextThatClientsRequire) {  // the Python client takes no container status without imageID
-  EXPECT_EQ(shown(podKind(), kJson, R"({"metadata":{},"status":{"containerStatuses":[{"name":"c","image":"","imageID":"","containerID":""}]}})"),
-            R"({"apiVersion":"v1","kind":"Pod","metadata":{},"status":{"containerStatuses":[{"name":"c","image":"","imageID":""}]}})");
+  EXPECT_EQ(
+      shown(podKind(), kJson, R"({"metadata":{},"status":{"containerStatuses":[{"name":"c","image":"","imageID":"","containerID":""}]}})"),
+      R"({"apiVersion":"v1","kind":"Pod","metadata":{},"status":{"containerStatuses":[{"name":"c","image":"","imageID":""}]}})");
 }
 
 TEST(Codec, WritesTimesAndQuantitiesInOneWay) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 
+#include "api/iam_names.h"
 #include "api/json_reader.h"
 #include "base/text.h"
 
@@ -55,14 +56,6 @@ constexpr OperatorName kOperators[] = {
     {"NotIpAddress", Comparison::IpAddress, true},
     {"Null", Comparison::Null},
 };
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-
-std::string lowered(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(), lower);
-  return result;
-}
 
 std::string upper(std::string_view text) {
   std::string result(text);
@@ -138,7 +131,7 @@ bool isServicePrincipal(std::string_view value) {
 }
 
 bool isAlphanumeric(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z'); });
+  return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
 }
 
 // ---- the document

@@ -4,6 +4,7 @@
 
 #include "controllers/default_service_account.h"
 #include "controllers/garbage_collector.h"
+#include "controllers/iam_status.h"
 #include "controllers/namespace_termination.h"
 #include "controllers/node_lifecycle.h"
 #include "controllers/role_aggregation.h"
@@ -23,11 +24,13 @@ struct Controllers::Parts {
         garbageCollector(client, clock, informers),
         scheduler(client, clock, informers),
         nodeLifecycle(client, clock, informers),
-        roleAggregation(client, clock, informers) {}
+        roleAggregation(client, clock, informers),
+        iamStatus(client, clock, informers, options.account) {}
 
-  std::array<ControlLoop*, 8> loops() {
-    return {&defaultServiceAccount.loop(), &tokenSecret.loop(), &rootCa.loop(),        &namespaceTermination.loop(),
-            &garbageCollector.loop(),      &scheduler.loop(),   &nodeLifecycle.loop(), &roleAggregation.loop()};
+  std::array<ControlLoop*, 9> loops() {
+    return {&defaultServiceAccount.loop(), &tokenSecret.loop(),      &rootCa.loop(),
+            &namespaceTermination.loop(),  &garbageCollector.loop(), &scheduler.loop(),
+            &nodeLifecycle.loop(),         &roleAggregation.loop(),  &iamStatus.loop()};
   }
 
   Informers informers;
@@ -39,6 +42,7 @@ struct Controllers::Parts {
   Scheduler scheduler;
   NodeLifecycle nodeLifecycle;
   RoleAggregation roleAggregation;
+  IamStatus iamStatus;
 };
 
 Controllers::Controllers(api::Client& client, const Clock& clock, Options options)

@@ -13,15 +13,16 @@
 namespace podpass::controllers {
 
 struct Options {
-  std::string rootCaPem;           // for kube-root-ca.crt and ca.crt in token Secrets; empty: neither is kept
-  bool legacyTokenSecrets = true;  // every service account gets a token Secret, as Kubernetes did up to 1.23
+  std::string rootCaPem;                 // for kube-root-ca.crt and ca.crt in token Secrets; empty: neither is kept
+  std::string account = "000000000000";  // of the ARNs of roles and OIDC providers
+  bool legacyTokenSecrets = true;        // every service account gets a token Secret, as Kubernetes did up to 1.23
   // Signs the token of a token Secret; without it no Secret is made or filled. Called from a control loop's thread.
   std::function<Result<Secret>(const token::LegacyClaims&)> signLegacy = nullptr;
 };
 
 // The control loops (spec tokens.md §8, api.md §2.3, §2.4): default service accounts, token Secrets, the root CA's ConfigMaps, the end of
-// namespaces, garbage collection, scheduling, node health, aggregated cluster roles. One thread each, all asleep until a watch or a due
-// time wakes them. `client` has the rights of system:kube-controller-manager or more; it and the clock outlive this object.
+// namespaces, garbage collection, scheduling, node health, aggregated cluster roles, ARNs. One thread each, all asleep until a watch or a
+// due time wakes them. `client` has the rights of system:kube-controller-manager or more; it and the clock outlive this object.
 class Controllers {
  public:
   Controllers(api::Client& client, const Clock& clock, Options options);

@@ -74,6 +74,23 @@ TEST_F(Running, GivesANamespaceItsAccountItsTokenAndTheRootCa) {
   }
 }
 
+TEST_F(Running, WritesTheArnsOfRolesAndProviders) {
+  run();
+  const api::Kind& roles = *api::findKind("iam.podpass.dev", "v1", "roles");
+  json::object role{{"metadata", json::object{{"name", "Reader"}}}, {"spec", json::object{{"path", "/team/"}}}};
+  ASSERT_TRUE(client.create(roles, "", role));
+  client.put("OIDCProvider", R"({"metadata": {"name": "p"}, "spec": {"url": "https://issuer.example/id/1"}})");
+  const auto arnOf = [&](const api::Kind& kind, const std::string& name) {
+    const Result<DocumentPtr> found = client.get(kind, {"", name});
+    return found ? std::string(textAt((*found)->value, {"status", "arn"})) : "";
+  };
+  EXPECT_TRUE(client.eventually([&] { return arnOf(roles, "Reader") == "arn:aws:iam::000000000000:role/team/Reader"; }));
+  const api::Kind& providers = *api::findKind("iam.podpass.dev", "v1", "oidcproviders");
+  EXPECT_TRUE(client.eventually([&] { return arnOf(providers, "p") == "arn:aws:iam::000000000000:oidc-provider/issuer.example/id/1"; }));
+  const std::string id(textAt((*client.get(roles, {"", "Reader"}))->value, {"status", "roleID"}));
+  EXPECT_TRUE(id.starts_with("AROA") && id.size() == 21) << id;
+}
+
 TEST_F(Running, BringsBackWhatSomebodyDeletedOrSpoiled) {
   client.makeNamespace("a");
   run();

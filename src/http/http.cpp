@@ -94,6 +94,10 @@ std::vector<std::string> Request::parameters(std::string_view name) const {
 }
 
 bool setTarget(Request& request, std::string_view target) {
+  if (request.method == "CONNECT") {  // the authority form (RFC 9112 §3.2.3); whoever is no proxy finds no such path
+    request.path = request.target = std::string(target);
+    return target.find(':') != std::string_view::npos;
+  }
   for (std::string_view scheme : {"http://", "https://"}) {  // the absolute form, as sent to proxies (RFC 9112 §3.2.2)
     if (!target.starts_with(scheme)) continue;
     target.remove_prefix(scheme.size());

@@ -5,24 +5,16 @@
 #include <charconv>
 #include <optional>
 
+#include "api/iam_names.h"
 #include "base/text.h"
 
 namespace podpass::irsa {
 namespace {
 
 using api::Comparison;
-using api::kAnyOne;
-using api::kAnyRun;
+using api::lowered;
 using api::Pattern;
 using api::SetOperator;
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
-
-std::string lowered(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(), lower);
-  return result;
-}
 
 // ---- variables
 

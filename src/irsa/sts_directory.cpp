@@ -1,0 +1,139 @@
+#include "irsa/sts_directory.h"
+
+#include <map>
+#include <mutex>
+
+#include "api/iam_names.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "token/issuer_documents.h"
+
+namespace podpass::irsa {
+namespace {
+
+std::int64_t secondsOf(std::string_view time) {
+  const Result<WallTime> parsed = parseRfc3339(time);
+  return time.empty() || !parsed ? 0 : std::chrono::duration_cast<std::chrono::seconds>(parsed->time_since_epoch()).count();
+}
+
+std::vector<std::string> textsAt(const json::object& object, std::string_view member) {
+  std::vector<std::string> texts;
+  if (const json::array* list = arrayAt(object, {"spec", member}))
+    for (const json::value& each : *list)
+      if (each.is_string()) texts.emplace_back(each.get_string());
+  return texts;
+}
+
+token::TrustedIssuer issuerOf(const json::object& provider) {
+  token::TrustedIssuer issuer;
+  issuer.url = textAt(provider, {"spec", "url"});
+  issuer.audiences = textsAt(provider, "clientIDs");
+  issuer.thumbprints = textsAt(provider, "thumbprints");
+  if (const Result<std::string> pem = base64Decode(textAt(provider, {"spec", "caBundle"}))) issuer.caPem = *pem;
+  issuer.plainLoopback = true;  // the kind allows http:// for loopback only
+  return issuer;
+}
+
+}  // namespace
+
+Result<void> StsDirectory::start() {
+  if (Result<void> followed = follow("oidcproviders", watchingProviders_); !followed) return followed;
+  trustProviders();
+  return follow("roles", watchingRoles_);
+}
+
+void StsDirectory::stop() {
+  watchingRoles_.reset();
+  watchingProviders_.reset();
+}
+
+Result<void> StsDirectory::follow(std::string_view plural, std::unique_ptr<api::Watching>& watching) {
+  const api::Kind& kind = *api::findKind("iam.podpass.dev", "v1", plural);
+  Result<api::Listing> listing = client_.list(kind, "", {});
+  if (!listing) return listing.error();
+  for (const DocumentPtr& object : listing->items) changed(kind, object, false);
+  auto onEvent = [this, &kind](const api::WatchEvent& event) {
+    changed(kind, event.object, event.type == api::WatchEvent::Type::Deleted);
+    if (kind.plural == "oidcproviders") trustProviders();
+  };
+  Result<std::unique_ptr<api::Watching>> watched = client_.watch(kind, "", {}, listing->revision, std::move(onEvent));
+  if (!watched) return watched.error();
+  watching = *std::move(watched);
+  return {};
+}
+
+void StsDirectory::changed(const api::Kind& kind, const DocumentPtr& object, bool gone) {
+  if (kind.plural == "roles")
+    setRole(object, gone);
+  else
+    setProvider(object, gone);
+}
+
+void StsDirectory::setRole(const DocumentPtr& object, bool gone) {
+  const json::object& value = object->value;
+  auto role = std::make_shared<Role>();
+  role->name = textAt(value, {"metadata", "name"});
+  role->arn = api::roleArn(account_, value);
+  role->id = api::roleId(value);
+  const json::value* policy = nullptr;
+  if (const json::object* spec = objectAt(value, {"spec"})) policy = spec->if_contains("trustPolicy");
+  role->trust = api::parseTrustPolicy(policy == nullptr ? json::value() : *policy);
+  role->maxSession = integerAt(value, {"spec", "maxSessionDuration"}, 3600);
+  role->revokedBefore = secondsOf(textAt(value, {"spec", "revokeSessionsBefore"}));
+  role->object = object;
+  const std::unique_lock lock(mutex_);
+  if (const auto before = arnOf_.find(role->name); before != arnOf_.end()) {
+    roles_.erase(before->second);
+    arnOf_.erase(before);
+  }
+  if (gone) return;
+  arnOf_[role->name] = role->arn;
+  roles_[role->arn] = std::move(role);
+}
+
+void StsDirectory::setProvider(const DocumentPtr& object, bool gone) {
+  const std::string name(textAt(object->value, {"metadata", "name"}));
+  const std::unique_lock lock(mutex_);
+  if (gone)
+    providers_.erase(name);
+  else
+    providers_[name] = object;
+}
+
+// Of two providers with one URL the first by name counts.
+void StsDirectory::trustProviders() {
+  const std::unique_lock lock(mutex_);
+  const std::map<std::string, DocumentPtr> ordered(providers_.begin(), providers_.end());
+  byUrl_.clear();
+  std::vector<token::TrustedIssuer> issuers;
+  for (const auto& [name, object] : ordered) {
+    token::TrustedIssuer issuer = issuerOf(object->value);
+    if (byUrl_.contains(issuer.url)) {
+      log::warn("provider ignored: another has its url", {{"name", name}, {"url", issuer.url}});
+      continue;
+    }
+    if (const Result<void> usable = token::checkIssuerUrl(issuer.url, true); !usable) {
+      log::warn("provider ignored", {{"name", name}, {"err", log::chain(usable.error())}});
+      continue;
+    }
+    byUrl_[issuer.url] =
+        std::make_shared<const Provider>(Provider{name, issuer.url, api::providerArn(account_, issuer.url), issuer.audiences});
+    issuers.push_back(std::move(issuer));
+  }
+  if (const Result<void> trusted = relyingParty_.trust(std::move(issuers)); !trusted)
+    log::error("providers not taken over", {{"err", log::chain(trusted.error())}});
+}
+
+std::shared_ptr<const Role> StsDirectory::role(const std::string& arn) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = roles_.find(arn);
+  return found == roles_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<const Provider> StsDirectory::provider(const std::string& url) const {
+  const std::shared_lock lock(mutex_);
+  const auto found = byUrl_.find(url);
+  return found == byUrl_.end() ? nullptr : found->second;
+}
+
+}  // namespace podpass::irsa

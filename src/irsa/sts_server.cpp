@@ -1,0 +1,120 @@
+#include "irsa/sts_server.h"
+
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <charconv>
+
+#include "irsa/connect_proxy.h"
+#include "irsa/sts_service.h"
+
+namespace podpass::irsa {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kMostBody = 64u << 10;
+
+bool isLoopback(const std::string& bind) {
+  boost::system::error_code failed;
+  const auto address = boost::asio::ip::make_address(bind, failed);
+  return !failed && address.is_loopback();
+}
+
+std::string urlOf(std::string_view scheme, const std::string& bind, unsigned short port) {
+  const std::string host = bind == "0.0.0.0" || bind == "::" ? "127.0.0.1" : bind.find(':') != std::string::npos ? "[" + bind + "]" : bind;
+  return std::string(scheme) + "://" + host + ":" + std::to_string(port);
+}
+
+// "127.0.0.1:8888", "[::1]:8888"
+Result<std::pair<std::string, unsigned short>> readAddress(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  std::string host = text.substr(0, colon);
+  if (host.starts_with("[") && host.ends_with("]")) host = host.substr(1, host.size() - 2);
+  unsigned short port = 0;
+  const char* const first = text.data() + (colon == std::string::npos ? text.size() : colon + 1);
+  const auto [end, failed] = std::from_chars(first, text.data() + text.size(), port);
+  if (failed != std::errc() || end != text.data() + text.size() || host.empty())
+    return Error{Reason::BadRequest, "the proxy's address is " + text, "write it as 127.0.0.1:PORT"};
+  return std::pair{host, port};
+}
+
+}  // namespace
+
+struct StsServer::Parts {
+  Parts(api::Client& client, const Clock& clock, StsOptions given)
+      : options(std::move(given)),
+        relyingParty(pool, clock),
+        directory(client, relyingParty, options.account),
+        refusals(client, clock),
+        time(clock) {}
+
+  std::unique_ptr<http::Server> serve(const std::string& bind, unsigned short port, bool tls, http::Handler handler) const {
+    http::ServerOptions serving{.bind = bind, .port = port, .tls = std::nullopt, .limits = {}};
+    if (tls) serving.tls = options.tls;
+    serving.limits.body = kMostBody;
+    return http::makeServer(std::move(serving), std::move(handler));
+  }
+
+  StsOptions options;
+  boost::asio::thread_pool pool;
+  token::RelyingParty relyingParty;
+  StsDirectory directory;
+  StsRefusalLog refusals;
+  const Clock& time;
+  std::shared_ptr<const CredentialKeys> keys;
+  std::unique_ptr<StsService> service;
+  std::unique_ptr<http::Server> server, tlsServer, proxy;  // tlsServer: behind the proxy, when `server` speaks plain HTTP
+  std::string proxyHost;
+};
+
+StsServer::StsServer(api::Client& client, const Clock& clock, StsOptions options)
+    : parts_(std::make_unique<Parts>(client, clock, std::move(options))) {}
+
+StsServer::~StsServer() { stop(); }
+
+Result<void> StsServer::start() {
+  Parts& parts = *parts_;
+  if (parts.options.plainHttp && !isLoopback(parts.options.bind))
+    return Error{Reason::BadRequest, "STS must not hand out credentials over plain HTTP on " + parts.options.bind,
+                 "bind it to 127.0.0.1, or leave TLS on"};
+  Result<std::shared_ptr<const CredentialKeys>> keys = CredentialKeys::openOrMake(parts.options.keyFile);
+  if (!keys) return keys.error();
+  parts.keys = *keys;
+  if (Result<void> started = parts.directory.start(); !started) return started;
+  parts.refusals.start();
+  parts.service = std::make_unique<StsService>(parts.keys, parts.directory, parts.relyingParty, parts.refusals, parts.time);
+  http::Handler handler = [service = parts.service.get()](std::shared_ptr<const http::Request> request) {
+    return service->handle(std::move(request));
+  };
+  parts.server = parts.serve(parts.options.bind, parts.options.port, !parts.options.plainHttp, handler);
+  if (Result<void> started = parts.server->start(); !started) return started;
+  if (parts.options.connectProxy.empty()) return {};
+  Result<std::pair<std::string, unsigned short>> address = readAddress(parts.options.connectProxy);
+  if (!address) return address.error();
+  parts.tlsServer = parts.serve("127.0.0.1", 0, true, handler);
+  if (Result<void> started = parts.tlsServer->start(); !started) return started;
+  parts.proxyHost = address->first;
+  parts.proxy = parts.serve(address->first, address->second, false, connectProxy(parts.tlsServer->port()));
+  return parts.proxy->start();
+}
+
+void StsServer::stop() {
+  for (const std::unique_ptr<http::Server>* server : {&parts_->proxy, &parts_->tlsServer, &parts_->server})
+    if (*server) (*server)->stop(1s);
+  parts_->directory.stop();
+  parts_->refusals.stop();
+}
+
+std::string StsServer::url() const {
+  return urlOf(parts_->options.plainHttp ? "http" : "https", parts_->options.bind, parts_->server->port());
+}
+
+std::string StsServer::proxyUrl() const { return parts_->proxy ? urlOf("http", parts_->proxyHost, parts_->proxy->port()) : ""; }
+
+std::string StsServer::administratorFile() const {
+  const Credentials administrator = parts_->keys->administrator(parts_->options.account);
+  return "[default]\naws_access_key_id = " + administrator.accessKeyId +
+         "\naws_secret_access_key = " + std::string(administrator.secretAccessKey.reveal()) + "\n";
+}
+
+}  // namespace podpass::irsa

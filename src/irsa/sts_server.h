@@ -1,0 +1,44 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "api/client.h"
+#include "base/clock.h"
+#include "http/http.h"
+
+namespace podpass::irsa {
+
+struct StsOptions {
+  std::string bind = "127.0.0.1";
+  unsigned short port = 0;  // 0: a free one
+  http::TlsFiles tls;       // a certificate for this host and, for the proxy, for stsHostNames()
+  bool plainHttp = false;   // on loopback only
+  std::string account = "000000000000";
+  std::filesystem::path keyFile;  // CredentialKeys
+  std::string connectProxy = {};  // "127.0.0.1:8888"; empty: none
+};
+
+// STS and all that it stands on: directory, relying party, credentials, refusal log, the servers. start() once; stop() ends what runs.
+// The client has the rights to read Roles and OIDCProviders and to write Events; it and the clock outlive this object.
+class StsServer {
+ public:
+  StsServer(api::Client& client, const Clock& clock, StsOptions options);
+  ~StsServer();
+  StsServer(const StsServer&) = delete;
+  StsServer& operator=(const StsServer&) = delete;
+  Result<void> start();
+  void stop();
+  [[nodiscard]] std::string url() const;       // after start()
+  [[nodiscard]] std::string proxyUrl() const;  // "" without a proxy
+  // The account's administrator, in the form of AWS's shared credentials file.
+  [[nodiscard]] std::string administratorFile() const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace podpass::irsa

@@ -1,0 +1,302 @@
+#include "irsa/sts_service.h"
+
+#include <algorithm>
+
+#include "api/iam_names.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "irsa/sigv4.h"
+#include "irsa/sts_answer.h"
+#include "irsa/sts_session.h"
+#include "irsa/sts_token_refusal.h"
+
+namespace podpass::irsa {
+namespace {
+
+namespace asio = http::asio;
+
+constexpr std::string_view kVersion = "2011-06-15";
+constexpr int kMostRunning = 512;
+constexpr const char* kWebIdentityDenied = "Not authorized to perform sts:AssumeRoleWithWebIdentity";
+
+std::int64_t epoch(WallTime time) { return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count(); }
+
+std::string accountOf(const std::string& arn) { return arn.substr(arn.find(":iam::") + 6, 12); }
+
+Refusal invalidClientToken(std::string reason) {
+  return {403, "InvalidClientTokenId", "The security token included in the request is invalid", "credentials", std::move(reason)};
+}
+
+Element assumedRoleUser(const Session& session) {
+  return {"AssumedRoleUser", {}, {{"Arn", session.arn}, {"AssumedRoleId", session.userId}}};
+}
+
+// ---- what a token brings with it
+
+std::vector<std::string> textsIn(const json::object& claims, std::string_view name) {
+  std::vector<std::string> texts;
+  const json::value* value = claims.if_contains(name);
+  if (value != nullptr && value->is_string()) texts.emplace_back(value->get_string());
+  if (value != nullptr && value->is_array())
+    for (const json::value& each : value->get_array())
+      if (each.is_string()) texts.emplace_back(each.get_string());
+  return texts;
+}
+
+// Session tags and source identity: AWS reads them from claims of its own namespace.
+std::optional<Refusal> readTagClaims(const json::object& claims, AssumeRequest& assume) {
+  assume.sourceIdentity = textAt(claims, {"https://aws.amazon.com/source_identity"});
+  if (!isSessionName(assume.sourceIdentity) || assume.sourceIdentity.size() > 64 || assume.sourceIdentity.size() == 1)
+    return Refusal{400, "InvalidIdentityToken", "The provided token is malformed or otherwise invalid", "claims",
+                   "its source_identity is not 2 to 64 of [\\w+=,.@-]"};
+  const json::object* tags = objectAt(claims, {"https://aws.amazon.com/tags", "principal_tags"});
+  if (tags != nullptr)
+    for (const auto& tag : *tags) {
+      const json::array* values = tag.value().if_array();
+      const bool good = values != nullptr && values->size() == 1 && values->front().is_string() && tag.key().size() <= 128 &&
+                        values->front().get_string().size() <= 256;
+      if (!good || assume.tags.size() == 50)
+        return Refusal{400, "InvalidIdentityToken", "The provided token is malformed or otherwise invalid", "claims",
+                       "its principal_tags are not at most 50 lists of one text each"};
+      assume.tags.push_back({std::string(tag.key()), std::string(values->front().get_string())});
+    }
+  if (const json::object* all = objectAt(claims, {"https://aws.amazon.com/tags"}))
+    assume.transitiveTagKeys = textsIn(*all, "transitive_tag_keys");
+  return std::nullopt;
+}
+
+void addTokenKeys(const token::VerifiedToken& token, const Provider& provider, ConditionKeys& keys) {
+  const std::string prefix(api::withoutScheme(provider.url));
+  keys[prefix + ":sub"] = {token.subject};
+  const std::string authorized(textAt(token.claims, {"azp"}));
+  for (const std::string& audience : token.audiences) {
+    const bool registered = std::find(provider.clientIds.begin(), provider.clientIds.end(), audience) != provider.clientIds.end();
+    if (authorized.empty() && registered && !keys.contains(prefix + ":aud")) keys[prefix + ":aud"] = {audience};
+    if (!authorized.empty()) keys[prefix + ":oaud"].push_back(audience);
+  }
+  if (!authorized.empty()) keys[prefix + ":aud"] = {authorized};
+  if (std::vector<std::string> methods = textsIn(token.claims, "amr"); !methods.empty()) keys[prefix + ":amr"] = std::move(methods);
+  keys["aws:FederatedProvider"] = {provider.arn};
+}
+
+void askForMore(const AssumeRequest& assume, std::vector<std::string>& actions) {
+  if (!assume.tags.empty() || !assume.transitiveTagKeys.empty()) actions.emplace_back("sts:TagSession");
+  if (!assume.sourceIdentity.empty()) actions.emplace_back("sts:SetSourceIdentity");
+}
+
+}  // namespace
+
+struct StsService::Call {
+  std::shared_ptr<const http::Request> request;
+  Parameters parameters = {};
+  RefusedRequest told = {};  // for the refusal log, filled on the way
+  WallTime now;
+};
+
+asio::awaitable<http::Response> StsService::handle(std::shared_ptr<const http::Request> request) {
+  auto call = std::make_shared<Call>();
+  call->now = clock_.now();
+  call->told.id = randomUuid();
+  call->told.remote = request->remote;
+  call->request = std::move(request);
+  if (running_.fetch_add(1) >= kMostRunning) {  // what waits is bounded; every SDK tries again
+    running_.fetch_sub(1);
+    co_return errorAnswer({400, "Throttling", "Rate exceeded", "throttling"}, call->told.id);
+  }
+  const Answer answered = co_await answer(call);
+  running_.fetch_sub(1);
+  if (answered) co_return *answered;
+  refusals_.record(call->told, answered.refusal());
+  co_return errorAnswer(answered.refusal(), call->told.id);
+}
+
+asio::awaitable<StsService::Answer> StsService::answer(std::shared_ptr<Call> call) {
+  if (call->request->bodyTooLarge) co_return Refusal{413, "RequestEntityTooLarge", "Request entity is too large", "parameters"};
+  Outcome<Parameters> parameters = readParameters(*call->request);
+  if (!parameters) co_return parameters.refusal();
+  call->parameters = std::move(*parameters);
+  const std::string action = call->parameters["Action"], version = call->parameters["Version"];
+  call->told.action = action.substr(0, 64);
+  call->told.roleArn = call->parameters["RoleArn"].substr(0, 2048);
+  if (version == kVersion) {
+    if (action == "AssumeRoleWithWebIdentity") {
+      Answer answered = co_await assumeRoleWithWebIdentity(call);
+      co_return answered;
+    }
+    if (action == "AssumeRole") co_return assumeRole(*call);
+    if (action == "GetCallerIdentity") co_return getCallerIdentity(*call);
+    if (action == "GetSessionToken") co_return getSessionToken(*call);
+  }
+  co_return Refusal{400, "InvalidAction",
+                    "Could not find operation " + action.substr(0, 64) + " for version " +
+                        (version.empty() ? "NO_VERSION_SPECIFIED" : version.substr(0, 64)),
+                    "parameters"};
+}
+
+asio::awaitable<StsService::Answer> StsService::assumeRoleWithWebIdentity(std::shared_ptr<Call> call) {
+  Outcome<AssumeRequest> assume = readAssumeRole(call->parameters, true);
+  if (!assume) co_return assume.refusal();
+  if (std::optional<Refusal> refused = checkRoleArn(assume->roleArn)) co_return *refused;
+  const Result<token::PresentedToken> presented = token::parseToken(assume->webIdentityToken);
+  if (!presented) co_return tokenRefusal(presented.error(), {}, call->now);
+  call->told.caller = presented->subject;
+  call->told.role = nullptr;
+  const std::shared_ptr<const Role> role = directory_.role(assume->roleArn);
+  if (role) call->told.role = role->object;
+  const std::shared_ptr<const Provider> provider = directory_.provider(presented->issuer);
+  if (!provider || accountOf(assume->roleArn) != directory_.account()) {
+    Refusal refusal{400, "InvalidIdentityToken", "No OpenIDConnect provider found in your account for " + presented->issuer, "issuer"};
+    refusal.reason = provider ? "the role is of the account " + accountOf(assume->roleArn) + ", this one is " + directory_.account()
+                              : "no OIDCProvider has the url " + quoted(presented->issuer);
+    refusal.fix = provider ? "write the account " + directory_.account() + " in the role's ARN"
+                           : "create an OIDCProvider whose spec.url is exactly the token's iss";
+    co_return refusal;
+  }
+  const Result<token::VerifiedToken> token = co_await relyingParty_.verify(assume->webIdentityToken);
+  if (!token) co_return tokenRefusal(token.error(), assume->webIdentityToken, call->now);
+  if (token->subject.size() < 6 || token->subject.size() > 255)
+    co_return Refusal{400, "InvalidIdentityToken", "The provided token is malformed or otherwise invalid", "claims",
+                      "its sub has not 6 to 255 characters"};
+  if (std::optional<Refusal> refused = readTagClaims(token->claims, *assume)) co_return *refused;
+  if (!role)
+    co_return accessDenied(kWebIdentityDenied, "role", "there is no role " + assume->roleArn,
+                           "create the Role, or correct the name, the path and the account in the ARN");
+  TrustRequest trust;
+  trust.actions = {"sts:AssumeRoleWithWebIdentity"};
+  askForMore(*assume, trust.actions);
+  trust.callerNames = {provider->arn};
+  trust.keys = requestKeys(*call->request, *assume, call->now);
+  addTokenKeys(*token, *provider, trust.keys);
+  addTagKeys(*assume, trust.keys);
+  if (std::optional<Refusal> refused = checkTrust(*role, trust, kWebIdentityDenied)) co_return *refused;
+  Outcome<std::int64_t> seconds = sessionSeconds(*assume, *role, false);
+  if (!seconds) co_return seconds.refusal();
+  Outcome<std::optional<int>> packed = packedPolicySize(*assume);
+  if (!packed) co_return packed.refusal();
+  const Session session = sessionOf(directory_.account(), *role, *assume, *seconds, call->now);
+  const Credentials credentials = keys_->mint(session);
+  log::info("role assumed", {{"request", call->told.id},
+                             {"role", role->arn},
+                             {"user", token->subject},
+                             {"session", session.arn},
+                             {"key", credentials.accessKeyId},
+                             {"kid", token->kid}});
+  std::vector<Element> result;
+  result.push_back({"SubjectFromWebIdentityToken", token->subject});
+  const std::vector<std::string>& audience = trust.keys[std::string(api::withoutScheme(provider->url)) + ":aud"];
+  result.push_back({"Audience", audience.empty() ? std::string() : audience.front()});
+  result.push_back(assumedRoleUser(session));
+  result.push_back(credentialsElement(credentials, session.expires));
+  result.push_back({"Provider", provider->arn});
+  if (*packed) result.push_back({"PackedPolicySize", std::to_string(**packed)});
+  if (!session.sourceIdentity.empty()) result.push_back({"SourceIdentity", session.sourceIdentity});
+  co_return successAnswer("AssumeRoleWithWebIdentity", result, call->told.id);
+}
+
+Outcome<Session> StsService::authenticate(Call& call) const {
+  const Outcome<Signature> signature = readSignature(*call.request);
+  if (!signature) return signature.refusal();
+  if (const auto inTime = checkTime(*signature, call.now); !inTime) return inTime.refusal();
+  const Result<CredentialKeys::Known> known = keys_->find(directory_.account(), signature->accessKeyId, signature->sessionToken);
+  if (!known) return invalidClientToken(known.error().sentence);
+  call.told.caller = known->session.arn;
+  if (const auto good = checkSignature(*signature, *call.request, known->secretAccessKey); !good) return good.refusal();
+  const Session& session = known->session;
+  if (session.expires != 0 && epoch(call.now) >= session.expires) {
+    Refusal refusal{403, "ExpiredToken", "The security token included in the request is expired", "credentials"};
+    refusal.reason = "the session ended at " + rfc3339(WallTime(std::chrono::seconds(session.expires)));
+    return refusal;
+  }
+  if (const auto live = checkLive(session); !live) return live.refusal();
+  return session;
+}
+
+Outcome<std::monostate> StsService::checkLive(const Session& session) const {
+  if (session.roleName.empty()) return std::monostate{};
+  const std::shared_ptr<const Role> role = directory_.role(session.roleArn);
+  if (!role || !session.userId.starts_with(role->id + ":"))
+    return invalidClientToken("the role " + session.roleArn + " of this session was deleted");
+  if (session.issuedAt >= role->revokedBefore) return std::monostate{};
+  Refusal refusal{403, "ExpiredToken", "The security token included in the request is expired", "credentials"};
+  refusal.reason = "sessions of the role " + role->name + " that began before " +
+                   rfc3339(WallTime(std::chrono::seconds(role->revokedBefore))) + " were revoked";
+  return refusal;
+}
+
+StsService::Answer StsService::getCallerIdentity(Call& call) const {
+  const Outcome<Session> caller = authenticate(call);
+  if (!caller) return caller.refusal();
+  return successAnswer("GetCallerIdentity", {{"UserId", caller->userId}, {"Account", caller->account}, {"Arn", caller->arn}}, call.told.id);
+}
+
+StsService::Answer StsService::getSessionToken(Call& call) const {
+  const Outcome<Session> caller = authenticate(call);
+  if (!caller) return caller.refusal();
+  const Outcome<std::int64_t> seconds = readGetSessionToken(call.parameters);
+  if (!seconds) return seconds.refusal();
+  if (caller->expires != 0) return accessDenied("Cannot call GetSessionToken with session credentials", "credentials", "");
+  Session session = *caller;
+  session.issuedAt = epoch(call.now);
+  session.expires = session.issuedAt + *seconds;
+  const Credentials credentials = keys_->mint(session);
+  log::info("session token issued", {{"request", call.told.id}, {"user", session.arn}, {"key", credentials.accessKeyId}});
+  return successAnswer("GetSessionToken", {credentialsElement(credentials, session.expires)}, call.told.id);
+}
+
+StsService::Answer StsService::assumeRole(Call& call) const {
+  const Outcome<Session> caller = authenticate(call);
+  if (!caller) return caller.refusal();
+  Outcome<AssumeRequest> assume = readAssumeRole(call.parameters, false);
+  if (!assume) return assume.refusal();
+  if (std::optional<Refusal> refused = checkRoleArn(assume->roleArn)) return *refused;
+  const std::string message = "User: " + caller->arn + " is not authorized to perform: sts:AssumeRole on resource: " + assume->roleArn;
+  const std::shared_ptr<const Role> role = directory_.role(assume->roleArn);
+  if (!role)
+    return accessDenied(message, "role", "there is no role " + assume->roleArn,
+                        "create the Role, or correct the name, the path and the account in the ARN");
+  call.told.role = role->object;
+  if (!assume->serialNumber.empty() || !assume->tokenCode.empty())
+    return accessDenied("MultiFactorAuthentication failed with invalid MFA one time pass code. ", "parameters",
+                        "podpass has no MFA devices");
+  const bool chained = !caller->roleName.empty();
+  if (!caller->sourceIdentity.empty() && !assume->sourceIdentity.empty() && caller->sourceIdentity != assume->sourceIdentity)
+    return accessDenied(message, "source identity",
+                        "the session already has the source identity " + quoted(caller->sourceIdentity) + ", which stays in the chain");
+  if (assume->sourceIdentity.empty()) assume->sourceIdentity = caller->sourceIdentity;
+  for (const std::string& key : caller->transitiveTags) {  // transitive tags go on to the next session and cannot be replaced
+    if (std::any_of(assume->tags.begin(), assume->tags.end(), [&](const SessionTag& tag) { return tag.key == key; }))
+      return accessDenied(message, "tags", "the tag " + quoted(key) + " is transitive and cannot be set again");
+    if (const auto tag = caller->tags.find(key); tag != caller->tags.end()) assume->tags.push_back({key, tag->second});
+    assume->transitiveTagKeys.push_back(key);
+  }
+  TrustRequest trust;
+  trust.actions = {"sts:AssumeRole"};
+  askForMore(*assume, trust.actions);
+  trust.callerType = api::PrincipalType::Aws;
+  const std::string root = "arn:aws:iam::" + caller->account + ":root";
+  trust.callerNames = {caller->arn};
+  if (chained) trust.callerNames.push_back(caller->roleArn);
+  trust.callerNames.insert(trust.callerNames.end(), {root, caller->account});
+  trust.keys = requestKeys(*call.request, *assume, call.now);
+  trust.keys["aws:PrincipalArn"] = {chained ? caller->roleArn : caller->arn};
+  trust.keys["aws:PrincipalAccount"] = {caller->account};
+  for (const auto& [key, value] : caller->tags) trust.keys["aws:PrincipalTag/" + key] = {value};
+  addTagKeys(*assume, trust.keys);
+  if (std::optional<Refusal> refused = checkTrust(*role, trust, message)) return *refused;
+  const Outcome<std::int64_t> seconds = sessionSeconds(*assume, *role, chained);
+  if (!seconds) return seconds.refusal();
+  const Outcome<std::optional<int>> packed = packedPolicySize(*assume);
+  if (!packed) return packed.refusal();
+  Session session = sessionOf(directory_.account(), *role, *assume, *seconds, call.now);
+  session.chained = chained;
+  const Credentials credentials = keys_->mint(session);
+  log::info(
+      "role assumed",
+      {{"request", call.told.id}, {"role", role->arn}, {"user", caller->arn}, {"session", session.arn}, {"key", credentials.accessKeyId}});
+  std::vector<Element> result{assumedRoleUser(session), credentialsElement(credentials, session.expires)};
+  if (*packed) result.push_back({"PackedPolicySize", std::to_string(**packed)});
+  if (!session.sourceIdentity.empty()) result.push_back({"SourceIdentity", session.sourceIdentity});
+  return successAnswer("AssumeRole", result, call.told.id);
+}
+
+}  // namespace podpass::irsa

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/stop_signal.h"
+#include "cli/sts.h"
 #include "cli/verbs.h"
 #include "controllers/controllers.h"
 #include "crypto/certificate.h"
@@ -205,6 +206,7 @@ Result<void> up(const UpOptions& options) {
   controllers::Options control;
   control.rootCaPem = authority->certificatePem();
   control.legacyTokenSecrets = options.legacyTokenSecrets == "auto";
+  control.account = options.sts.account;
   control.signLegacy = [&issuer](const token::LegacyClaims& claims) { return issuer.issueLegacy(claims); };
   controllers::Controllers controllers(client, clock, std::move(control));
   if (Result<void> started = controllers.start(); !started) return started;
@@ -224,8 +226,18 @@ Result<void> up(const UpOptions& options) {
     webhook = *std::move(started);
     endpoints["webhook"] = webhook->url();
   }
-  if (Result<void> written = writeFileAtomically(directory / "endpoints.json", json::serialize(endpoints) + "\n", 0644); !written)
-    return written;
+  if (Result<void> registered = registerOwnIssuer(client, issuerUrl, issuerUrl == url ? authority->certificatePem() : "");
+      !registered)
+    return registered;
+  StsFlags stsFlags = options.sts;
+  stsFlags.bind = options.bind;
+  Result<irsa::StsOptions> stsOptions = stsFiles(directory, *authority, stsFlags, clock.now());
+  if (!stsOptions) return stsOptions.error();
+  irsa::StsServer sts(client, clock, *std::move(stsOptions));
+  if (Result<void> started = sts.start(); !started) return started;
+  if (Result<void> written = writeFileAtomically(directory / "aws-credentials", sts.administratorFile(), 0600); !written) return written;
+  endpoints["sts"] = sts.url();
+  if (!sts.proxyUrl().empty()) endpoints["stsProxy"] = sts.proxyUrl();
 
   server::LocalClient nodeClient({.name = "system:node:" + options.nodeName, .groups = {"system:nodes", "system:authenticated"}}, registry,
                                  apiServer, authorizer);
@@ -245,6 +257,8 @@ Result<void> up(const UpOptions& options) {
       apiServer.setNodeAccess(agent.get());
     }
   }
+  if (Result<void> written = writeFileAtomically(directory / "endpoints.json", json::serialize(endpoints) + "\n", 0644); !written)
+    return written;
   std::fputs(readyText(directory, url).c_str(), stdout);
   std::fflush(stdout);
   stop.wait();
@@ -253,6 +267,7 @@ Result<void> up(const UpOptions& options) {
   apiServer.beginShutdown();
   if (agent) agent->stop();
   if (webhook) webhook->stop(2s);
+  sts.stop();
   controllers.stop();
   signingKeys.stop();
   listener->stop(2s);
@@ -282,9 +297,16 @@ void addUp(CLI::App& app, Chosen& chosen) {
   up->add_option("--service-account-extend-token-expiration", options->extendTokens,
                  "one year for the injected tokens, with a warning after 3607 s")
       ->capture_default_str();
-  up->add_flag("--anonymous-issuer-discovery", options->anonymousIssuer, "let anybody read the discovery document and the public keys");
+  up->add_flag("--anonymous-issuer-discovery,!--no-anonymous-issuer-discovery", options->anonymousIssuer,
+               "let anybody read the discovery document and the public keys, as STS and every relying party must")
+      ->capture_default_str();
   up->add_option("--webhook-port", options->webhookPort, "port of the pod identity webhook; 0 picks a free one, -1 leaves it out")
       ->capture_default_str();
+  up->add_option("--sts-port", options->sts.port, "port of the STS; 0 picks a free one")->capture_default_str();
+  up->add_flag("--sts-plain-http", options->sts.plainHttp, "STS without TLS, on loopback only");
+  up->add_option("--sts-connect-proxy", options->sts.connectProxy,
+                 "HOST:PORT of a CONNECT proxy that leads AWS's STS host names to this STS, for clients without an endpoint setting");
+  up->add_option("--account-id", options->sts.account, "AWS account of the roles and providers: 12 digits")->capture_default_str();
   options->keys.addTo(*up);
   up->add_option("--log-level", *level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))

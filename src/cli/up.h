@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "cli/key_flags.h"
+#include "cli/sts.h"
 
 namespace podpass::cli {
 
@@ -18,8 +19,9 @@ struct UpOptions {
   std::string legacyTokenSecrets = "auto";  // auto, manual
   std::int64_t maxTokenSeconds = 0;
   bool extendTokens = true;
-  bool anonymousIssuer = false;  // let anybody read the issuer documents
-  int webhookPort = 0;           // of the pod identity webhook; 0: a free one, negative: no webhook
+  bool anonymousIssuer = true;  // let anybody read the issuer documents
+  int webhookPort = 0;          // of the pod identity webhook; 0: a free one, negative: no webhook
+  StsFlags sts = {};            // its bind is this one's
   KeyFlags keys = {};
 };
 

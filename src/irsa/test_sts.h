@@ -1,0 +1,156 @@
+#pragma once
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
+#include <future>
+#include <stdexcept>
+
+#include "base/text.h"
+#include "irsa/sts_service.h"
+#include "jose/test_keys.h"
+
+// A whole STS in memory for tests and benchmarks: an issuer on loopback, an API with one provider and the roles that are put there.
+namespace podpass::irsa::test {
+
+// Serves discovery and JWKS of one key.
+class Issuer {
+ public:
+  explicit Issuer(std::string_view pem) : key_(*jose::makeKey(*crypto::KeyPair::fromPrivatePem(pem))) {
+    server_ = http::makeServer({.tls = std::nullopt, .threads = 1, .limits = {}},
+                               [this](std::shared_ptr<const http::Request> request) { return handle(std::move(request)); });
+    if (!server_->start()) throw std::runtime_error("the issuer did not start");
+    url_ = "http://127.0.0.1:" + std::to_string(server_->port());
+  }
+  ~Issuer() { server_->stop(std::chrono::milliseconds(0)); }
+  [[nodiscard]] const std::string& url() const { return url_; }
+  [[nodiscard]] std::string sign(const json::object& claims) const { return *jose::signCompact(key_, json::serialize(claims)); }
+
+ private:
+  http::asio::awaitable<http::Response> handle(std::shared_ptr<const http::Request> request) {
+    json::object document{{"issuer", url_}, {"jwks_uri", url_ + "/keys"}};
+    if (request->path == "/keys") document = {{"keys", json::array{jose::toJwk(key_)}}};
+    http::Response response;
+    response.headers.add("Content-Type", "application/json");
+    response.body = std::make_shared<const std::string>(json::serialize(document));
+    co_return response;
+  }
+  jose::Key key_;
+  std::string url_;
+  std::unique_ptr<http::Server> server_;
+};
+
+// Lists what was put; watches tell of what is put later. The rest is not asked for by STS, but for Events, which are kept.
+class Api final : public api::Client {
+ public:
+  void put(const api::Kind& kind, json::object object) {
+    auto document = std::make_shared<Document>();
+    object["apiVersion"] = kind.apiVersion();
+    object["kind"] = kind.kind;
+    document->value = std::move(object);
+    objects_[&kind].push_back(document);
+    if (changed_[&kind]) changed_[&kind]({api::WatchEvent::Type::Modified, document});
+  }
+  Result<DocumentPtr> create(const api::Kind&, const std::string&, json::object object) override {
+    const std::lock_guard lock(mutex_);
+    auto document = std::make_shared<Document>();
+    document->value = std::move(object);
+    events.push_back(document);
+    return DocumentPtr(document);
+  }
+  Result<api::Listing> list(const api::Kind& kind, const std::string&, const api::Selectors&) override {
+    return api::Listing{objects_[&kind], 1};
+  }
+  Result<std::unique_ptr<api::Watching>> watch(const api::Kind& kind, const std::string&, const api::Selectors&, std::uint64_t,
+                                               std::function<void(const api::WatchEvent&)> changed) override {
+    changed_[&kind] = std::move(changed);
+    return std::make_unique<api::Watching>();
+  }
+  Result<void> remove(const api::Kind&, const api::ObjectName& name, const api::DeleteOptions&) override {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(events, [&](const DocumentPtr& event) { return textAt(event->value, {"metadata", "name"}) == name.name; });
+    return {};
+  }
+  Result<DocumentPtr> get(const api::Kind&, const api::ObjectName&) override { return none(); }
+  Result<DocumentPtr> update(const api::Kind&, const api::ObjectName&, json::object) override { return none(); }
+  Result<DocumentPtr> updateStatus(const api::Kind&, const api::ObjectName&, json::object) override { return none(); }
+  Result<DocumentPtr> updateSubresource(const api::Kind&, const api::ObjectName&, std::string_view, json::object) override {
+    return none();
+  }
+  Result<DocumentPtr> mergePatch(const api::Kind&, const api::ObjectName&, json::object, std::string_view) override { return none(); }
+  Result<json::object> createSubresource(const api::Kind&, const api::ObjectName&, std::string_view, json::object) override {
+    return none();
+  }
+
+  std::vector<DocumentPtr> events;  // read it when the refusal log has stopped
+
+ private:
+  static Error none() { return {Reason::NotFound, "not there"}; }
+  std::mutex mutex_;
+  std::map<const api::Kind*, std::vector<DocumentPtr>> objects_;
+  std::map<const api::Kind*, std::function<void(const api::WatchEvent&)>> changed_;
+};
+
+struct Answer {
+  int status = 0;
+  std::string body;
+};
+
+class Sts {
+ public:
+  explicit Sts(std::string_view issuerPem = jose::test::kEcPem, std::size_t roles = 1) : issuer(issuerPem), refusals(api, clock) {
+    api.put(providers(), {{"metadata", json::object{{"name", "p"}, {"uid", "p"}}},
+                          {"spec", json::object{{"url", issuer.url()}, {"clientIDs", json::array{"sts.amazonaws.com"}}}}});
+    for (std::size_t i = 0; i < roles; ++i) putRole("role" + std::to_string(i));
+    if (!directory.start()) throw std::runtime_error("the directory did not start");
+  }
+  ~Sts() { refusals.stop(); }
+
+  void putRole(const std::string& name, json::object more = {}) {
+    json::object spec = std::move(more);
+    const std::string prefix = issuer.url().substr(7);
+    spec["trustPolicy"] =
+        R"({"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::000000000000:oidc-provider/)" +
+        prefix + R"("},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{")" + prefix +
+        R"(:sub":"system:serviceaccount:a:b"}}}})";
+    api.put(roleKind(), {{"metadata", json::object{{"name", name}, {"uid", name}}}, {"spec", std::move(spec)}});
+  }
+  [[nodiscard]] std::string token(json::object more = {}) const {
+    const auto now = std::chrono::duration_cast<std::chrono::seconds>(clock.now().time_since_epoch()).count();
+    json::object claims{
+        {"iss", issuer.url()}, {"sub", "system:serviceaccount:a:b"}, {"aud", "sts.amazonaws.com"}, {"iat", now}, {"exp", now + 600}};
+    for (const auto& [name, value] : more) claims[name] = value;
+    return issuer.sign(claims);
+  }
+  static http::Request assume(const std::string& role, const std::string& token, const std::string& more = {}) {
+    http::Request request;
+    request.method = "POST";
+    request.path = request.target = "/";
+    request.remote = "127.0.0.1:5";
+    request.body = "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleSessionName=ss&RoleArn=arn:aws:iam::000000000000:role/" + role +
+                   "&WebIdentityToken=" + token + more;
+    return request;
+  }
+  Answer ask(http::Request request) {
+    http::asio::io_context here(1);
+    auto done =
+        http::asio::co_spawn(here, service.handle(std::make_shared<const http::Request>(std::move(request))), http::asio::use_future);
+    here.run();
+    const http::Response response = done.get();
+    return {response.status, *response.body};
+  }
+  static const api::Kind& roleKind() { return *api::findKind("iam.podpass.dev", "v1", "roles"); }
+  static const api::Kind& providers() { return *api::findKind("iam.podpass.dev", "v1", "oidcproviders"); }
+
+  FakeClock clock;
+  Issuer issuer;
+  Api api;
+  boost::asio::thread_pool pool{2};
+  token::RelyingParty relyingParty{pool, clock};
+  StsDirectory directory{api, relyingParty, "000000000000"};
+  StsRefusalLog refusals;
+  std::shared_ptr<const CredentialKeys> keys = std::make_shared<const CredentialKeys>(std::vector<Secret>{Secret(std::string(32, 'k'))});
+  StsService service{keys, directory, relyingParty, refusals, clock};
+};
+
+}  // namespace podpass::irsa::test

@@ -56,7 +56,7 @@ int run(int count, char** words) {
   CLI::App app{"podpass: Kubernetes workload identity as one program", "podpass"};
   app.require_subcommand(1);
   Chosen chosen;
-  for (const auto add : {addUp, addWebhook, addKeys, addToken, addCompletion, addVersion}) add(app, chosen);
+  for (const auto add : {addUp, addWebhook, addKeys, addToken, addSts, addDoctor, addCompletion, addVersion}) add(app, chosen);
   try {
     app.parse(count, words);
   } catch (const CLI::ParseError& problem) {

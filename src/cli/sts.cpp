@@ -1,15 +1,50 @@
 #include "cli/sts.h"
 
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
 #include "api/iam_names.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "cli/stop_signal.h"
+#include "cli/verbs.h"
+#include "client/remote_client.h"
 #include "irsa/connect_proxy.h"
 
 namespace podpass::cli {
 namespace {
 
 constexpr const char* kOwnProvider = "podpass";  // the OIDCProvider of this podpass's own issuer
+
+struct StsVerb {
+  StsFlags flags = {.port = 7443};
+  std::string dataDir, level = "info";
+  client::AccessChoice access;
+};
+
+Result<void> serveSts(const StsVerb& verb) {
+  const StopSignal stop;
+  const SystemClock clock;
+  const std::filesystem::path directory = std::filesystem::absolute(verb.dataDir);
+  if (Result<void> made = makeDirectories(directory, 0700); !made) return made;
+  Result<crypto::Authority> authority = crypto::Authority::openOrMake(directory, "podpass-ca", clock.now());
+  if (!authority) return authority.error();
+  Result<client::Access> access = client::findAccess(verb.access);
+  if (!access) return access.error();
+  client::RemoteClient client(*std::move(access));
+  Result<irsa::StsOptions> options = stsFiles(directory, *authority, verb.flags, clock.now());
+  if (!options) return options.error();
+  irsa::StsServer sts(client, clock, *std::move(options));
+  if (Result<void> started = sts.start(); !started) return started;
+  if (Result<void> written = writeFileAtomically(directory / "aws-credentials", sts.administratorFile(), 0600); !written) return written;
+  std::printf("podpass sts is ready at %s\n  CA:    %s\n", sts.url().c_str(), (directory / "ca.crt").c_str());
+  if (!sts.proxyUrl().empty()) std::printf("  proxy: %s\n", sts.proxyUrl().c_str());
+  std::fflush(stdout);
+  stop.wait();
+  sts.stop();
+  return {};
+}
 
 }  // namespace
 
@@ -22,6 +57,7 @@ Result<irsa::StsOptions> stsFiles(const std::filesystem::path& directory, const 
   serving.addresses = {"127.0.0.1", "::1"};
   if (flags.bind != "127.0.0.1" && flags.bind != "::1" && flags.bind != "0.0.0.0" && flags.bind != "::")
     serving.addresses.push_back(flags.bind);
+  serving.addresses.insert(serving.addresses.end(), flags.moreAddresses.begin(), flags.moreAddresses.end());
   Result<crypto::IssuedCertificate> certificate = authority.issue(serving, now);
   if (!certificate) return certificate.error();
   const std::filesystem::path key = directory / "sts-server.key", chain = directory / "sts-server.crt";
@@ -54,6 +90,31 @@ Result<void> registerOwnIssuer(api::Client& client, const std::string& issuer, c
   Result<DocumentPtr> made = client.create(kind, "", std::move(object));
   if (!made && made.error().reason != Reason::AlreadyExists) return made.error();
   return {};
+}
+
+void addSts(CLI::App& app, Chosen& chosen) {
+  auto verb = std::make_shared<StsVerb>();
+  CLI::App* sts = app.add_subcommand("sts", "AWS's Security Token Service: exchange tokens of registered issuers for session credentials");
+  sts->add_option("--data-dir", verb->dataDir, "where the CA, the certificate and sts.key are kept; several STS share ca.* and sts.key")
+      ->required();
+  sts->add_option("--bind", verb->flags.bind, "address to listen on")->capture_default_str();
+  sts->add_option("--port", verb->flags.port, "port to listen on; 0 picks a free one")->capture_default_str();
+  sts->add_flag("--plain-http", verb->flags.plainHttp, "no TLS, on loopback only");
+  sts->add_option("--account-id", verb->flags.account, "AWS account of the roles and providers: 12 digits")->capture_default_str();
+  sts->add_option("--connect-proxy", verb->flags.connectProxy,
+                  "HOST:PORT of a CONNECT proxy that leads AWS's STS host names here, for clients without an endpoint setting");
+  sts->add_option("--kubeconfig", verb->access.kubeconfig, "the API server that has the Roles and OIDCProviders; default: as kubectl");
+  sts->add_option("--context", verb->access.context, "context of the kubeconfig");
+  sts->add_option("--log-level", verb->level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  sts->callback([verb, &chosen] {
+    chosen = [verb] {
+      setLogLevel(verb->level);
+      const Result<void> done = serveSts(*verb);
+      return done ? kYes : refuse(done.error());
+    };
+  });
 }
 
 }  // namespace podpass::cli

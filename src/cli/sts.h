@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "api/client.h"
 #include "crypto/certificate.h"
@@ -16,6 +17,7 @@ struct StsFlags {
   std::string account = "000000000000";
   bool plainHttp = false;
   std::string connectProxy = {};
+  std::vector<std::string> moreAddresses = {};  // in the certificate
 };
 
 // Makes the serving certificate (also for AWS's STS host names) in `directory`, where sts.key is kept too.

@@ -231,6 +231,7 @@ Result<void> up(const UpOptions& options) {
     return registered;
   StsFlags stsFlags = options.sts;
   stsFlags.bind = options.bind;
+  if (ownContainerd) stsFlags.moreAddresses = {places.gateway};
   Result<irsa::StsOptions> stsOptions = stsFiles(directory, *authority, stsFlags, clock.now());
   if (!stsOptions) return stsOptions.error();
   irsa::StsServer sts(client, clock, *std::move(stsOptions));
@@ -248,6 +249,13 @@ Result<void> up(const UpOptions& options) {
   } else if (withNode) {
     listening.port = listener->port();
     if (ownContainerd) podSide = serveForPods(options, places, listening, handler);
+    if (podSide.listener) {
+      const Result<std::string> there = sts.serveAlsoOn(podSide.host);
+      if (there)
+        endpoints["stsForPods"] = *there;
+      else
+        log::warn("pods cannot reach the STS", {{"err", log::chain(there.error())}});
+    }
     agent = node::makeAgent({options.nodeName, directory / "node", options.containerd, podSide.host, std::to_string(podSide.port)},
                             nodeClient, clock);
     if (Result<void> started = agent->start(); !started) {

@@ -20,6 +20,9 @@ void addUp(CLI::App& app, Chosen& chosen);
 void addKeys(CLI::App& app, Chosen& chosen);
 void addWebhook(CLI::App& app, Chosen& chosen);
 void addToken(CLI::App& app, Chosen& chosen);
+void addSts(CLI::App& app, Chosen& chosen);
+void addDoctor(CLI::App& app, Chosen& chosen);
+void addDoctorRequest(CLI::App& doctor, Chosen& chosen);  // a subcommand of doctor
 void addCompletion(CLI::App& app, Chosen& chosen);
 
 // Prints the error's chain and its fix to standard error; kNo.

@@ -55,6 +55,10 @@ struct StsServer::Parts {
     return http::makeServer(std::move(serving), std::move(handler));
   }
 
+  [[nodiscard]] http::Handler handler() const {
+    return [serving = service.get()](std::shared_ptr<const http::Request> request) { return serving->handle(std::move(request)); };
+  }
+
   StsOptions options;
   boost::asio::thread_pool pool;
   token::RelyingParty relyingParty;
@@ -63,7 +67,7 @@ struct StsServer::Parts {
   const Clock& time;
   std::shared_ptr<const CredentialKeys> keys;
   std::unique_ptr<StsService> service;
-  std::unique_ptr<http::Server> server, tlsServer, proxy;  // tlsServer: behind the proxy, when `server` speaks plain HTTP
+  std::unique_ptr<http::Server> server, second, tlsServer, proxy;  // tlsServer: behind the proxy, when `server` speaks plain HTTP
   std::string proxyHost;
 };
 
@@ -83,9 +87,7 @@ Result<void> StsServer::start() {
   if (Result<void> started = parts.directory.start(); !started) return started;
   parts.refusals.start();
   parts.service = std::make_unique<StsService>(parts.keys, parts.directory, parts.relyingParty, parts.refusals, parts.time);
-  http::Handler handler = [service = parts.service.get()](std::shared_ptr<const http::Request> request) {
-    return service->handle(std::move(request));
-  };
+  const http::Handler handler = parts.handler();
   parts.server = parts.serve(parts.options.bind, parts.options.port, !parts.options.plainHttp, handler);
   if (Result<void> started = parts.server->start(); !started) return started;
   if (parts.options.connectProxy.empty()) return {};
@@ -98,8 +100,20 @@ Result<void> StsServer::start() {
   return parts.proxy->start();
 }
 
+Result<std::string> StsServer::serveAlsoOn(const std::string& bind) {
+  Parts& parts = *parts_;
+  Result<void> started;
+  for (const unsigned short port : {parts.server->port(), static_cast<unsigned short>(0)}) {
+    parts.second = parts.serve(bind, port, true, parts.handler());
+    started = parts.second->start();
+    if (started) return urlOf("https", bind, parts.second->port());
+  }
+  parts.second = nullptr;
+  return started.error();
+}
+
 void StsServer::stop() {
-  for (const std::unique_ptr<http::Server>* server : {&parts_->proxy, &parts_->tlsServer, &parts_->server})
+  for (const std::unique_ptr<http::Server>* server : {&parts_->proxy, &parts_->tlsServer, &parts_->second, &parts_->server})
     if (*server) (*server)->stop(1s);
   parts_->directory.stop();
   parts_->refusals.stop();

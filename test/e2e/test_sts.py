@@ -1,5 +1,6 @@
 """STS as AWS's own clients see it: AWS CLI 2.9 and boto3 1.26 of Debian, the JavaScript SDK v3; with nothing but the injected environment."""
 
+import copy
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import botocore.exceptions
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from podpass import Call, Credentials, Kubectl, Podpass, eventually, fetched
+from podpass import Call, Credentials, Kubectl, Lines, Podpass, eventually, fetched
 
 ACCOUNT = "000000000000"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/"
@@ -29,7 +30,7 @@ class Sts:
         self.directory = directory
         self.call = Call(podpass.url, Credentials(podpass.kubeconfig, directory))
         self.kubectl = Kubectl(podpass.kubeconfig, directory)
-        self.issuer = podpass.issuer
+        self.issuer, self.kubeconfig = podpass.issuer, podpass.kubeconfig
         self.ca = str(podpass.data / "ca.crt")
         endpoints = json.loads((podpass.data / "endpoints.json").read_text())
         self.url, self.proxy = endpoints["sts"], endpoints["stsProxy"]
@@ -344,6 +345,47 @@ def test_kubectl_knows_roles_and_providers(sts):
     assert "trustPolicy" in sts.kubectl("explain", "role.spec", "--api-version=iam.podpass.dev/v1")
     manifest["spec"]["trustPolicy"] = '{"Version":"2012-10-17",\n"Statement":[{"Effect":"Allow",\n"Resource":"*"}]}'
     assert "MalformedPolicyDocument: Has prohibited field Resource (at /Statement/0/Resource, line 3)" in sts.kubectl.fails("apply", "-f", "-", stdin=manifest)
+
+
+# ---- the verbs
+
+def podpass(*arguments):
+    return subprocess.run([os.environ["PODPASS"], *arguments], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+
+
+def test_doctor_shows_the_verdict_of_a_request(sts):
+    sts.role("puzzling", sts.policy("system:serviceaccount:default:*"))
+    request = refused(sts, ROLE + "puzzling", sts.token())[2]
+    eventually(lambda: sts.event(request), what="the event")
+    done = podpass("doctor", "request", request, "--kubeconfig", str(sts.kubeconfig))
+    assert done.returncode == 1, done.stderr
+    assert f"answered: AccessDenied: {NOT_AUTHORIZED}" in done.stdout
+    assert 'FAIL  StringEquals' in done.stdout and 'found "system:serviceaccount:default:default"' in done.stdout
+    assert "fix:      StringEquals takes * and ? literally: write StringLike" in done.stdout
+    shown = json.loads(podpass("doctor", "request", request, "-o", "json", "--kubeconfig", str(sts.kubeconfig)).stdout)
+    assert shown["request"] == request and shown["check"] == "trust policy"
+    unknown = podpass("doctor", "request", "no-such-id", "--kubeconfig", str(sts.kubeconfig))
+    assert unknown.returncode == 1 and "no refused STS request no-such-id is known" in unknown.stderr
+
+
+def test_sts_runs_alone_beside_an_api_server(sts, tmp_path):
+    with (tmp_path / "stderr").open("wb") as errors:
+        alone = subprocess.Popen([os.environ["PODPASS"], "sts", "--data-dir", str(tmp_path / "sts"), "--port", "0", "--kubeconfig", str(sts.kubeconfig)],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True)
+    try:
+        line = Lines(alone.stdout).until("podpass sts is ready at", 20)
+        other = copy.copy(sts)
+        other.url, other.ca = line.split()[-1], str(tmp_path / "sts" / "ca.crt")
+        answer = other.assume(ROLE + "reader", sts.token())
+        assert other.as_session(answer).get_caller_identity()["Arn"].endswith("assumed-role/reader/test-session")
+        with pytest.raises(botocore.exceptions.ClientError, match="InvalidClientTokenId"):
+            sts.as_session(answer).get_caller_identity()  # another sts.key
+        alone.terminate()
+        assert alone.wait(20) == 0
+    finally:
+        if alone.poll() is None:
+            alone.kill()
+            alone.wait()
 
 
 def test_nothing_secret_is_logged(sts):

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+
+#include "base/document.h"
+
+namespace podpass::cli {
+
+// The verdict of a refused STS request (irsa::verdictOf) for people: what the client saw, each statement with what held and what did not,
+// why, and the mend.
+std::string shownVerdict(const json::object& verdict);
+
+}  // namespace podpass::cli

@@ -11,7 +11,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::chrono::milliseconds kFirstPause = 100ms, kLongestPause = 30s;
-constexpr std::chrono::milliseconds kRelist = 15min;  // against whatever a watch has missed
+constexpr std::chrono::milliseconds kRelist = 6h;  // against whatever a watch has missed
 constexpr const char* kConfigMapName = "pod-identity-webhook";
 
 std::string_view nameOf(const Document& object) { return textAt(object.value, {"metadata", "name"}); }

@@ -112,7 +112,7 @@ void WebhookRole::report(const UnmutatedPod& pod) {
   const std::string now = rfc3339(clock_.now());
   json::object event{{"apiVersion", "v1"},          {"kind", "Event"},    {"type", "Warning"},
                      {"reason", "IdentityMissing"}, {"message", message}, {"count", 1}};
-  event["metadata"] = json::object{{"generateName", pod.name + "."}, {"namespace", pod.ns}};
+  event["metadata"] = json::object{{"name", pod.name + "." + randomSuffix(16)}, {"namespace", pod.ns}};
   event["involvedObject"] =
       json::object{{"apiVersion", "v1"}, {"kind", "Pod"}, {"namespace", pod.ns}, {"name", pod.name}, {"uid", pod.uid}};
   event["source"] = json::object{{"component", "pod-identity-webhook"}};

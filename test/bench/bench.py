@@ -16,10 +16,11 @@ import tempfile
 import time
 import types
 import urllib.parse
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
 import image  # noqa: E402
-from podpass import Call, Credentials, Kubectl, Podpass, eventually  # noqa: E402
+from podpass import Call, Credentials, Kubectl, Podpass, Standalone, eventually  # noqa: E402
 
 CONNECTIONS = 32
 SECONDS = int(os.environ.get("PODPASS_BENCH_SECONDS", "5"))
@@ -125,6 +126,33 @@ def many_pods(directory):
         memory(f"memory with {PODS} pods, MB", server.process.pid)
 
 
+def webhook_alone(directory, accounts):
+    """`podpass webhook` beside an API server with that many annotated service accounts."""
+    with Podpass(directory, "--node", "off", "--legacy-token-secrets", "manual") as server:
+        call = Call(server.url, Credentials(server.kubeconfig, directory))
+        path = "/api/v1/namespaces/default/serviceaccounts"
+        role = {"eks.amazonaws.com/role-arn": "arn:aws:iam::210987654321:role/reader"}
+        assert call("POST", path, {"metadata": {"name": "reader", "annotations": role}}).code == 201
+        if accounts > 1:
+            body = {"metadata": {"generateName": "account-", "annotations": role}}
+            Load(server, admin_token(call), directory).run(path, body, requests=accounts - 1)
+        with Standalone(pathlib.Path(directory), server.kubeconfig, "--namespace", "default", "--enable-debugging-handlers") as webhook:
+            port, metrics = webhook.ports()
+
+            def known():
+                with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/debug/alpha/cache", timeout=60) as answer:
+                    return answer.read().count(b'"RoleARN"') >= accounts
+
+            eventually(known, seconds=120, what="the cache")
+            webhook.url = f"https://127.0.0.1:{port}"
+            pod = dict(POD, spec=dict(POD["spec"], serviceAccountName="reader"))
+            review = {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+                      "request": {"uid": "u", "namespace": "default", "operation": "CREATE", "object": pod}}
+            rate = Load(webhook, "none", directory).run("/mutate", review)
+            row(f"webhook mutation, {accounts} accounts /s", f"{rate:,.0f}")
+            memory(f"memory of the webhook, {accounts} accounts, MB", webhook.process.pid)
+
+
 def start_to_ready(times=7):
     seconds = []
     for _ in range(times):
@@ -181,6 +209,9 @@ def main():
     apply_to_running()
     with tempfile.TemporaryDirectory() as directory:
         many_pods(directory)
+    for accounts in (1, 10_000, 100_000):
+        with tempfile.TemporaryDirectory() as directory:
+            webhook_alone(directory, accounts)
 
 
 if __name__ == "__main__":

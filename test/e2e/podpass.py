@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import queue
+import re
 import signal
 import ssl
 import subprocess
@@ -111,6 +112,38 @@ class Podpass:
                 except subprocess.TimeoutExpired:
                     pass
             self._end()
+
+
+class Standalone:
+    """`podpass webhook` on free ports, beside the API server of a kubeconfig."""
+
+    def __init__(self, directory, kubeconfig, *options):
+        self._log = directory / "webhook.stderr"
+        with self._log.open("wb") as errors:
+            self.process = subprocess.Popen([os.environ["PODPASS"], "webhook", "--kubeconfig", str(kubeconfig), "--bind", "127.0.0.1", "--port", "0",
+                                             "--metrics-port", "0", *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
+
+    def log(self):
+        return self._log.read_text()
+
+    def ports(self):
+        def found():
+            assert self.process.poll() is None, self.log()
+            serving, metrics = re.search(r'Listening on :(\d+)"', self.log()), re.search(r"Listening on :(\d+) for metrics", self.log())
+            return serving and metrics and (int(serving.group(1)), int(metrics.group(1)))
+        return eventually(found, what="the listeners")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            assert self.process.wait(20) == 0, self.log()
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
 
 
 class Credentials:

@@ -2,11 +2,14 @@
 
 import base64
 import json
+import os
+import re
 import ssl
+import subprocess
 import urllib.request
 
 import pytest
-from podpass import eventually
+from podpass import Standalone, eventually
 
 ROLE = "arn:aws:iam::210987654321:role/reader"
 ANNOTATED = {"eks.amazonaws.com/role-arn": ROLE}
@@ -140,3 +143,90 @@ def test_associated_accounts_get_container_credentials(kubectl, call, namespace,
     patch = eventually(lambda: webhook.patch(namespace, "app"), what="the association in effect")
     assert environment(patch)["AWS_CONTAINER_CREDENTIALS_FULL_URI"] == "http://169.254.170.23/v1/credentials"
     assert ROLE in kubectl("get", "pia")
+
+
+def loopback_trust(pem):
+    """The certificate names the Service, not 127.0.0.1."""
+    trust = ssl.create_default_context(cadata=pem)
+    trust.check_hostname = False
+    return trust
+
+
+def test_alone_it_makes_its_certificate_and_registers_its_authority(server, call, namespace, tmp_path):
+    configuration = f"mine-{namespace}"
+    path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+    hook = {"name": "a.b.example", "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Ignore",
+            "clientConfig": {"service": {"namespace": namespace, "name": "hook", "path": "/mutate"}},
+            "objectSelector": {"matchLabels": {"never": "matches"}},
+            "rules": [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]}
+    assert call("POST", path, {"metadata": {"name": configuration}, "webhooks": [hook]}).code == 201
+    flags = ["--namespace", namespace, "--service-name", "hook", "--tls-secret", "hook", "--webhook-configuration", configuration,
+             "--aws-default-region=eu-west-1", "--enable-debugging-handlers"]
+    make_account(call, namespace, "reader", ANNOTATED)
+    try:
+        with Standalone(tmp_path, server.kubeconfig, *flags) as one:
+            port, metrics = one.ports()
+            bundle = eventually(lambda: call("GET", f"{path}/{configuration}").json["webhooks"][0]["clientConfig"].get("caBundle"), what="a caBundle")
+            secret = call("GET", f"/api/v1/namespaces/{namespace}/secrets/hook").json
+            assert secret["type"] == "kubernetes.io/tls" and secret["data"]["ca.crt"] == bundle
+            hooked = Webhook(f"https://127.0.0.1:{port}/mutate", loopback_trust(base64.b64decode(bundle).decode()))
+            assert environment(hooked.patch(namespace, "reader"))["AWS_REGION"] == "eu-west-1"
+            with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=20) as answer:
+                assert 'pod_identity_webhook_pod_count{method="sts_web_identity"} 1' in answer.read().decode()
+            with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/debug/alpha/cache", timeout=20) as answer:
+                assert json.loads(answer.read())[f"{namespace}/reader"]["RoleARN"] == ROLE
+            (tmp_path / "second").mkdir()
+            with Standalone(tmp_path / "second", server.kubeconfig, *flags) as other:  # a replica takes the same certificate
+                replica = Webhook(f"https://127.0.0.1:{other.ports()[0]}/mutate", loopback_trust(base64.b64decode(bundle).decode()))
+                assert replica.patch(namespace, "reader") == hooked.patch(namespace, "reader")
+    finally:
+        call("DELETE", f"{path}/{configuration}")
+
+
+def test_pods_that_were_admitted_without_are_reported(server, call, namespace, tmp_path):
+    make_account(call, namespace, "late", {})
+    pod = {"metadata": {"name": "early"}, "spec": {"serviceAccountName": "late", "containers": [{"name": "c", "image": "i"}]}}
+    assert call("POST", f"/api/v1/namespaces/{namespace}/pods", pod).code == 201
+    call("PATCH", f"/api/v1/namespaces/{namespace}/serviceaccounts/late", {"metadata": {"annotations": ANNOTATED}},
+         {"Content-Type": "application/merge-patch+json"})
+    with Standalone(tmp_path, server.kubeconfig, "--namespace", namespace, "--scan-interval=1s", "--webhook-configuration", "none") as one:
+        _, metrics = one.ports()
+
+        def reported():
+            events = call("GET", f"/api/v1/namespaces/{namespace}/events").json["items"]
+            return [each for each in events if each["reason"] == "IdentityMissing"]
+        event = eventually(reported, what="an event")[0]
+        assert event["involvedObject"]["name"] == "early" and "aws-iam-token" in event["message"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/metrics", timeout=20) as answer:
+            assert int(re.search(r"podpass_webhook_unmutated_pods (\d+)", answer.read().decode()).group(1)) >= 1
+
+
+def test_what_cannot_be_known_is_denied_or_admitted_as_told(tmp_path, server):
+    """An API server that is away: its kubeconfig leads nowhere."""
+    kubeconfig = tmp_path / "nowhere"
+    kubeconfig.write_text(re.sub(r"server: .*", "server: https://127.0.0.1:1", server.kubeconfig.read_text()))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=hook",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt"], check=True, capture_output=True)
+    flags = ["--in-cluster=false", f"--tls-cert={tmp_path}/tls.crt", f"--tls-key={tmp_path}/tls.key"]
+    for told, allowed in (("deny", False), ("admit", True)):
+        with Standalone(tmp_path, kubeconfig, *flags, f"--on-unknown={told}") as one:
+            hooked = Webhook(f"https://127.0.0.1:{one.ports()[0]}/mutate", str(tmp_path / "tls.crt"))
+            response = hooked(review("default", "anybody"))
+            assert response["allowed"] is allowed
+            assert allowed or "could not be read" in response["status"]["message"]
+
+
+@pytest.mark.parametrize("flag,sentence", [("--tls-min-version=9", "Invalid value for tls-min-version unsupported version 9"),
+                                           ("--tls-cipher-suites=TLS_NONSENSE", "unsupported cipher suite: TLS_NONSENSE"),
+                                           ("--scan-interval=often", "invalid duration")])
+def test_flags_that_make_no_sense_are_refused(server, flag, sentence, tmp_path):
+    refused = subprocess.run([os.environ["PODPASS"], "webhook", "--kubeconfig", str(server.kubeconfig), "--namespace", "default", "--tls-secret", "refused",
+                              "--bind", "127.0.0.1", "--port", "0", "--metrics-port", "0", flag], capture_output=True, text=True, timeout=30, check=False)
+    assert refused.returncode == 1 and sentence in refused.stderr, refused
+
+
+def test_an_unknown_flag_is_a_usage_error():
+    refused = subprocess.run([os.environ["PODPASS"], "webhook", "--nonsense"], capture_output=True, text=True, timeout=30, check=False)
+    assert refused.returncode == 2 and "--nonsense" in refused.stderr
+    version = subprocess.run([os.environ["PODPASS"], "webhook", "--version"], capture_output=True, text=True, timeout=30, check=False)
+    assert (version.returncode, version.stdout.strip()) == (0, "v0.1.0")

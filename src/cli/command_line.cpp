@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "api/codec.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/verbs.h"
@@ -31,6 +32,10 @@ int refuse(const Error& error) {
   return kNo;
 }
 
+void print(const json::object& document, const std::string& output) {
+  std::fputs((output == "json" ? json::serialize(document) + "\n" : api::toYaml(document)).c_str(), stdout);
+}
+
 void setLogLevel(const std::string& level) {
   log::setLevel(level == "debug"   ? log::Level::Debug
                 : level == "warn"  ? log::Level::Warn
@@ -56,7 +61,7 @@ int run(int count, char** words) {
   CLI::App app{"podpass: Kubernetes workload identity as one program", "podpass"};
   app.require_subcommand(1);
   Chosen chosen;
-  for (const auto add : {addUp, addWebhook, addKeys, addToken, addSts, addDoctor, addCompletion, addVersion}) add(app, chosen);
+  for (const auto add : {addUp, addWebhook, addKeys, addToken, addSts, addVerify, addDoctor, addCompletion, addVersion}) add(app, chosen);
   try {
     app.parse(count, words);
   } catch (const CLI::ParseError& problem) {

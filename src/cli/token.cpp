@@ -84,8 +84,10 @@ void addInspect(CLI::App& token, Chosen& chosen) {
 }  // namespace
 
 void addToken(CLI::App& app, Chosen& chosen) {
-  CLI::App* token = app.add_subcommand("token", "look at tokens");
+  CLI::App* token = app.add_subcommand("token", "make, check and look at tokens");
   token->require_subcommand(1);
+  addTokenCreate(*token, chosen);
+  addTokenVerify(*token, chosen);
   addInspect(*token, chosen);
 }
 

@@ -3,7 +3,7 @@
 #include <functional>
 #include <string>
 
-#include "base/result.h"
+#include "base/document.h"
 
 namespace CLI {
 class App;
@@ -20,13 +20,19 @@ void addUp(CLI::App& app, Chosen& chosen);
 void addKeys(CLI::App& app, Chosen& chosen);
 void addWebhook(CLI::App& app, Chosen& chosen);
 void addToken(CLI::App& app, Chosen& chosen);
+void addTokenCreate(CLI::App& token, Chosen& chosen);  // subcommands of token
+void addTokenVerify(CLI::App& token, Chosen& chosen);
 void addSts(CLI::App& app, Chosen& chosen);
+void addVerify(CLI::App& app, Chosen& chosen);
 void addDoctor(CLI::App& app, Chosen& chosen);
-void addDoctorRequest(CLI::App& doctor, Chosen& chosen);  // a subcommand of doctor
+void addDoctorIssuer(CLI::App& doctor, Chosen& chosen);  // subcommands of doctor
+void addDoctorRequest(CLI::App& doctor, Chosen& chosen);
 void addCompletion(CLI::App& app, Chosen& chosen);
 
 // Prints the error's chain and its fix to standard error; kNo.
 int refuse(const Error& error);
+// The document on standard output, as `output` says: json or yaml.
+void print(const json::object& document, const std::string& output);
 // --log-level's words: debug, info, warn, error.
 void setLogLevel(const std::string& level);
 // A token comes from a file or, as "-", standard input; never from argv, which every user of the machine can read.

@@ -1,0 +1,45 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/file.h"
+#include "cli/verbs.h"
+#include "token/issuer_report.h"
+
+namespace podpass::cli {
+namespace {
+
+struct IssuerOptions {
+  std::string url, caFile, output = "text";
+};
+
+int examine(const IssuerOptions& options) {
+  std::string ca;
+  if (!options.caFile.empty()) {
+    Result<std::string> pem = readFile(options.caFile);
+    if (!pem) return refuse(pem.error());
+    ca = *std::move(pem);
+  }
+  http::Client client;
+  const token::IssuerReport report = token::examineIssuer(client, options.url, ca);
+  if (options.output == "text")
+    std::fputs(report.text().c_str(), stdout);
+  else
+    print(report.toJson(), options.output);
+  return report.good() ? kYes : kNo;
+}
+
+}  // namespace
+
+void addDoctorIssuer(CLI::App& doctor, Chosen& chosen) {
+  auto options = std::make_shared<IssuerOptions>();
+  CLI::App* verb =
+      doctor.add_subcommand("issuer", "look at an OIDC issuer as relying parties do: what AWS, GCP, Azure and Vault will refuse, and why");
+  verb->add_option("url", options->url, "the issuer, as tokens name it")->required();
+  verb->add_option("--issuer-ca", options->caFile, "CA certificate of the issuer; default: the system's");
+  verb->add_option("-o,--output", options->output, "text, json or yaml")
+      ->check(CLI::IsMember({"text", "json", "yaml"}))
+      ->capture_default_str();
+  verb->callback([options, &chosen] { chosen = [options] { return examine(*options); }; });
+}
+
+}  // namespace podpass::cli

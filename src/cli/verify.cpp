@@ -1,0 +1,108 @@
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/file.h"
+#include "cli/verbs.h"
+#include "token/http_verifier.h"
+
+namespace podpass::cli {
+namespace {
+
+struct Options {
+  std::string listen = "127.0.0.1:8443", certificate, key, issuerCa, level = "info";
+  std::vector<std::string> issuers, audiences;
+  int skewSeconds = 0;
+  bool plainLoopback = false;
+};
+
+Result<std::vector<token::TrustedIssuer>> issuersOf(const Options& options) {
+  std::string ca;
+  if (!options.issuerCa.empty()) {
+    Result<std::string> pem = readFile(options.issuerCa);
+    if (!pem) return pem.error();
+    ca = *std::move(pem);
+  }
+  std::vector<token::TrustedIssuer> issuers;
+  for (const std::string& url : options.issuers) {
+    token::TrustedIssuer issuer;
+    issuer.url = url;
+    issuer.audiences = options.audiences;
+    issuer.skew = std::chrono::seconds(options.skewSeconds);
+    issuer.caPem = ca;
+    issuer.plainLoopback = options.plainLoopback;
+    issuers.push_back(std::move(issuer));
+  }
+  return issuers;
+}
+
+int serve(const Options& options) {
+  sigset_t stop;
+  sigemptyset(&stop);
+  sigaddset(&stop, SIGTERM);
+  sigaddset(&stop, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &stop, nullptr);  // before any thread is made
+  ::signal(SIGPIPE, SIG_IGN);
+  Result<std::vector<token::TrustedIssuer>> issuers = issuersOf(options);
+  if (!issuers) return refuse(issuers.error());
+  const std::size_t colon = options.listen.rfind(':');
+  std::string host = options.listen.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  const SystemClock clock;
+  boost::asio::thread_pool pool(2);
+  token::RelyingParty party(pool, clock);
+  if (Result<void> trusted = party.trust(*std::move(issuers)); !trusted) return refuse(trusted.error());
+  http::ServerOptions listener;
+  listener.bind = host;
+  listener.port = static_cast<unsigned short>(std::strtoul(options.listen.c_str() + colon + 1, nullptr, 10));
+  if (!options.certificate.empty()) listener.tls = http::TlsFiles{options.certificate, options.key, ""};
+  const std::unique_ptr<http::Server> server = http::makeServer(listener, token::httpVerifier(party));
+  if (Result<void> started = server->start(); !started) return refuse(started.error());
+  std::printf("podpass verifies tokens at %s://%s:%u/verify\n", listener.tls ? "https" : "http", options.listen.substr(0, colon).c_str(),
+              server->port());
+  std::fflush(stdout);
+  int number = 0;
+  sigwait(&stop, &number);
+  server->stop(std::chrono::seconds(2));
+  return kYes;
+}
+
+std::string addressProblem(const std::string& text) {
+  const std::size_t colon = text.rfind(':');
+  char* end = nullptr;
+  const unsigned long port = colon == std::string::npos ? 65536 : std::strtoul(text.c_str() + colon + 1, &end, 10);
+  return port > 65535 || colon == 0 || end == text.c_str() + colon + 1 || *end != '\0' ? "not ADDRESS:PORT: " + text : "";
+}
+
+}  // namespace
+
+void addVerify(CLI::App& app, Chosen& chosen) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb =
+      app.add_subcommand("verify", "serve /verify: tells Envoy (ext_authz) or nginx (auth_request) whether a request's token is good");
+  verb->add_option("--listen", options->listen, "ADDRESS:PORT; port 0 picks a free one")
+      ->check(CLI::Validator(addressProblem, "ADDRESS:PORT"))
+      ->capture_default_str();
+  verb->add_option("--issuer", options->issuers, "URL of an issuer whose tokens are good; may be repeated")->required();
+  verb->add_option("--audience", options->audiences, "a token must be for one of these; may be repeated")->required();
+  verb->add_option("--issuer-ca", options->issuerCa, "CA certificate of the issuers; default: the system's");
+  verb->add_option("--skew", options->skewSeconds, "seconds by which an issuer's clock may differ from this one")
+      ->check(CLI::Range(0, 300))
+      ->capture_default_str();
+  verb->add_flag("--allow-plain-loopback", options->plainLoopback, "issuers on this machine may be fetched over http");
+  CLI::Option* certificate = verb->add_option("--tls-cert-file", options->certificate, "serve over TLS with this certificate");
+  CLI::Option* key = verb->add_option("--tls-private-key-file", options->key, "and this key")->needs(certificate);
+  certificate->needs(key);
+  verb->add_option("--log-level", options->level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  verb->callback([options, &chosen] {
+    chosen = [options] {
+      setLogLevel(options->level);
+      return serve(*options);
+    };
+  });
+}
+
+}  // namespace podpass::cli

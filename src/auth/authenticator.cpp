@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "auth/oidc.h"
 #include "base/secret.h"
 #include "base/text.h"
 
@@ -72,6 +73,13 @@ Result<Secret> tokenInSubprotocols(const http::Headers& headers) {
   return token;
 }
 
+// Empty: none was presented.
+Result<Secret> tokenIn(const http::Request& request) {
+  Secret token(bearerIn(request.headers.find("Authorization")));
+  if (!token.empty() || !wantsWebSocket(request.headers)) return token;
+  return tokenInSubprotocols(request.headers);
+}
+
 Authenticated authenticated(User user, std::vector<std::string> warnings = {}) {
   if (!user.in(kAuthenticated)) user.groups.emplace_back(kAuthenticated);
   return {std::move(user), std::move(warnings)};
@@ -88,12 +96,9 @@ User userOf(const http::PeerCertificate& certificate) {
 Result<Authenticated> Authenticator::authenticate(const http::Request& request) const {
   if (request.peer && !request.peer->commonName.empty()) return authenticated(userOf(*request.peer));
 
-  Secret token(bearerIn(request.headers.find("Authorization")));
-  if (token.empty() && wantsWebSocket(request.headers)) {
-    Result<Secret> offered = tokenInSubprotocols(request.headers);
-    if (!offered) return offered.error();
-    token = *std::move(offered);
-  }
+  Result<Secret> presented = tokenIn(request);
+  if (!presented) return presented.error();
+  const Secret& token = *presented;
   if (!token.empty()) {
     Result<token::Identity> identity = verifier_.verify(token.reveal(), {});
     if (!identity) return identity.error();
@@ -103,6 +108,17 @@ Result<Authenticated> Authenticator::authenticate(const http::Request& request) 
 
   if (!anonymous_) return Error{Reason::Unauthorized, "no credentials were given, and anonymous requests are not allowed"};
   return Authenticated{User{.name = "system:anonymous", .groups = {"system:unauthenticated"}}};
+}
+
+http::asio::awaitable<Result<Authenticated>> Authenticator::identify(const http::Request& request) const {
+  Result<Authenticated> who = authenticate(request);
+  if (who || oidc_ == nullptr) co_return who;
+  const Result<Secret> token = tokenIn(request);
+  if (!token || token->empty()) co_return who;
+  std::optional<Result<User>> foreign = co_await oidc_->authenticate(std::string(token->reveal()));
+  if (!foreign) co_return who;
+  if (!*foreign) co_return foreign->error();
+  co_return authenticated(**std::move(foreign));
 }
 
 }  // namespace podpass::auth

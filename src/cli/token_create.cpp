@@ -1,9 +1,9 @@
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <cstdio>
 
 #include "api/kinds.h"
 #include "cli/access_flags.h"
+#include "cli/key_flags.h"
 #include "cli/verbs.h"
 #include "client/remote_client.h"
 
@@ -16,22 +16,6 @@ struct Options {
   std::vector<std::string> audiences;
 };
 
-// Go's durations of whole seconds: "1h30m", "600s". 0: none of that form.
-std::int64_t secondsIn(std::string_view text) {
-  std::int64_t total = 0;
-  while (!text.empty()) {
-    std::int64_t count = 0;
-    const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), count);
-    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-    if (failed != std::errc() || text.empty() || count < 0 || count > 1'000'000'000) return 0;
-    const std::int64_t unit = text.front() == 'h' ? 3600 : text.front() == 'm' ? 60 : text.front() == 's' ? 1 : 0;
-    if (unit == 0) return 0;
-    total += count * unit;
-    text.remove_prefix(1);
-  }
-  return total;
-}
-
 int create(const Options& options) {
   Result<client::Access> access = client::findAccess(options.access);
   if (!access) return refuse(access.error());
@@ -39,7 +23,7 @@ int create(const Options& options) {
   json::object spec;
   json::array audiences(options.audiences.begin(), options.audiences.end());
   if (!audiences.empty()) spec["audiences"] = std::move(audiences);
-  if (!options.duration.empty()) spec["expirationSeconds"] = secondsIn(options.duration);
+  if (!options.duration.empty()) spec["expirationSeconds"] = parseDuration(options.duration)->count();
   if (!options.boundKind.empty())
     spec["boundObjectRef"] =
         json::object{{"apiVersion", "v1"}, {"kind", options.boundKind}, {"name", options.boundName}, {"uid", options.boundUid}};
@@ -63,8 +47,12 @@ void addTokenCreate(CLI::App& token, Chosen& chosen) {
   verb->add_option("-n,--namespace", options->ns, "its namespace; default: the context's");
   verb->add_option("--audience", options->audiences, "whom the token is for; may be repeated; default: the API server");
   verb->add_option("--duration", options->duration, "how long it shall live, as 10m or 1h30m; the server may decide otherwise")
-      ->check(CLI::Validator([](const std::string& text) { return secondsIn(text) > 0 ? "" : "not a duration such as 10m: " + text; },
-                             "DURATION"));
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            const Result<std::chrono::seconds> life = parseDuration(text);
+            return life ? std::string() : life.error().sentence;
+          },
+          "DURATION"));
   CLI::Option* kind = verb->add_option("--bound-object-kind", options->boundKind, "it dies with this object: Pod, Secret or Node")
                           ->check(CLI::IsMember({"Pod", "Secret", "Node"}));
   CLI::Option* name = verb->add_option("--bound-object-name", options->boundName, "name of that object")->needs(kind);

@@ -190,7 +190,10 @@ Result<void> up(const UpOptions& options) {
   const token::Issuer issuer(issuerUrl, ring,
                              [&](const jose::Key& key, std::int64_t expires) { return signingKeys.keepUntil(key, expires); });
   const token::Verifier verifier(*issuers, {kApiAudience}, ring, objects, clock);
-  const auth::Authenticator authenticator(verifier);
+  boost::asio::thread_pool oidcPool(1);
+  Result<std::unique_ptr<auth::Oidc>> oidc = options.oidc.open(oidcPool, clock);
+  if (!oidc) return oidc.error();
+  const auth::Authenticator authenticator(verifier, true, oidc->get());
   const auth::Authorizer authorizer(registry);
   server::ApiServer apiServer({.serverAddress = address,
                                .jwksUri = options.keys.jwksUri.empty() ? url + "/openid/v1/jwks" : options.keys.jwksUri,
@@ -316,6 +319,7 @@ void addUp(CLI::App& app, Chosen& chosen) {
                  "HOST:PORT of a CONNECT proxy that leads AWS's STS host names to this STS, for clients without an endpoint setting");
   up->add_option("--account-id", options->sts.account, "AWS account of the roles and providers: 12 digits")->capture_default_str();
   options->keys.addTo(*up);
+  options->oidc.addTo(*up);
   up->add_option("--log-level", *level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();

@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "cli/key_flags.h"
 #include "cli/sts.h"
+#include "cli/oidc_flags.h"
 
 namespace podpass::cli {
 
@@ -23,6 +24,7 @@ struct UpOptions {
   int webhookPort = 0;          // of the pod identity webhook; 0: a free one, negative: no webhook
   StsFlags sts = {};            // its bind is this one's
   KeyFlags keys = {};
+  OidcFlags oidc = {};
 };
 
 // Everything in one process, until SIGTERM or SIGINT. Prints where the kubeconfig is, a first command to try and how to stop.

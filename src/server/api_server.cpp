@@ -31,7 +31,7 @@ struct ApiServer::Parts {
         documents(std::move(options.serverAddress), std::move(options.jwksUri), options.jwksMaxAge, registry.store(), issuer, ring,
                   stopping),
         tokenRequests({options.maxTokenLife, options.extendTokens}, registry, admission, issuer, verifier, clock, signers),
-        reviews(verifier, authz, clock, signers),
+        reviews(verifier, authn.oidc(), authz, clock, signers),
         resources(registry, authz, tokenRequests, reviews, clock, stopping, nodeAccess, waiters) {}
 
   const auth::Authenticator& authenticator;
@@ -46,7 +46,7 @@ struct ApiServer::Parts {
   Resources resources;
 
   asio::awaitable<http::Response> serve(const http::Request& request) {
-    Result<auth::Authenticated> who = authenticator.authenticate(request);
+    Result<auth::Authenticated> who = co_await authenticator.identify(request);
     if (!who) {
       log::info("request refused", {{"path", request.path}, {"err", log::chain(who.error())}});
       co_return failure(who.error());

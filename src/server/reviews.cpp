@@ -1,6 +1,7 @@
 #include "server/reviews.h"
 
 #include "api/codec.h"
+#include "auth/oidc.h"
 #include "base/log.h"
 #include "base/offload.h"
 #include "base/text.h"
@@ -58,6 +59,22 @@ json::object Reviews::tokenReview(const json::object& spec) const {
                       {"audiences", json::array(identity->audiences.begin(), identity->audiences.end())}};
 }
 
+// A provider's token is for the API server, whatever it says itself: only who asks for one of its audiences may have it.
+asio::awaitable<std::optional<json::object>> Reviews::foreignTokenReview(json::object spec) const {
+  const std::vector<std::string> asked = texts(arrayAt(spec, {"audiences"})), &own = verifier_.apiAudiences();
+  json::array audiences;
+  for (const std::string& audience : own)
+    if (asked.empty() || std::find(asked.begin(), asked.end(), audience) != asked.end()) audiences.emplace_back(audience);
+  if (audiences.empty()) co_return std::nullopt;
+  std::string token(textAt(spec, {"token"}));
+  std::optional<Result<auth::User>> foreign = co_await oidc_->authenticate(std::move(token));
+  if (!foreign) co_return std::nullopt;
+  if (!*foreign) co_return json::object{{"user", json::object()}, {"error", log::chain(foreign->error())}};
+  auth::User user = **std::move(foreign);
+  user.groups.emplace_back("system:authenticated");
+  co_return json::object{{"authenticated", true}, {"user", auth::toJson(user)}, {"audiences", std::move(audiences)}};
+}
+
 asio::awaitable<Result<json::object>> Reviews::answer(const Context& context, const api::Kind& reviewed, json::object object) {
   const json::object spec = makeObjectAt(object, {"spec"});
   const std::string_view kind = reviewed.kind;
@@ -65,7 +82,12 @@ asio::awaitable<Result<json::object>> Reviews::answer(const Context& context, co
   if (kind == "TokenReview") {
     if (textAt(spec, {"token"}).empty()) co_return Error{Reason::BadRequest, "token is required for TokenReview in authentication"};
     auto work = [this, spec] { return tokenReview(spec); };
-    object["status"] = co_await offload(verifiers_, std::move(work));
+    json::object status = co_await offload(verifiers_, std::move(work));
+    if (oidc_ != nullptr && !status.contains("authenticated")) {
+      std::optional<json::object> foreign = co_await foreignTokenReview(spec);
+      if (foreign) status = *std::move(foreign);
+    }
+    object["status"] = std::move(status);
   } else if (kind == "SelfSubjectReview") {
     object.erase("spec");
     object["metadata"] = json::object{{"creationTimestamp", rfc3339(clock_.now())}};

@@ -1,9 +1,8 @@
-#include <signal.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/file.h"
+#include "cli/stop_signal.h"
 #include "cli/verbs.h"
 #include "token/http_verifier.h"
 
@@ -38,12 +37,7 @@ Result<std::vector<token::TrustedIssuer>> issuersOf(const Options& options) {
 }
 
 int serve(const Options& options) {
-  sigset_t stop;
-  sigemptyset(&stop);
-  sigaddset(&stop, SIGTERM);
-  sigaddset(&stop, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &stop, nullptr);  // before any thread is made
-  ::signal(SIGPIPE, SIG_IGN);
+  const StopSignal stop;
   Result<std::vector<token::TrustedIssuer>> issuers = issuersOf(options);
   if (!issuers) return refuse(issuers.error());
   const std::size_t colon = options.listen.rfind(':');
@@ -62,8 +56,7 @@ int serve(const Options& options) {
   std::printf("podpass verifies tokens at %s://%s:%u/verify\n", listener.tls ? "https" : "http", options.listen.substr(0, colon).c_str(),
               server->port());
   std::fflush(stdout);
-  int number = 0;
-  sigwait(&stop, &number);
+  stop.wait();
   server->stop(std::chrono::seconds(2));
   return kYes;
 }

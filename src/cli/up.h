@@ -5,8 +5,8 @@
 
 #include "base/result.h"
 #include "cli/key_flags.h"
-#include "cli/sts.h"
 #include "cli/oidc_flags.h"
+#include "cli/sts.h"
 
 namespace podpass::cli {
 

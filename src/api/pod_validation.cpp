@@ -409,7 +409,10 @@ void defaultPod(json::object& pod) {
   // the old name and the new one say the same; the new one wins
   const std::string account(textAt(spec, {"serviceAccountName"}).empty() ? textAt(spec, {"serviceAccount"})
                                                                          : textAt(spec, {"serviceAccountName"}));
-  if (!account.empty()) spec["serviceAccountName"] = spec["serviceAccount"] = account;
+  if (!account.empty()) {
+    spec["serviceAccountName"] = account;
+    spec["serviceAccount"] = account;
+  }
   const bool hostNetwork = booleanAt(spec, {"hostNetwork"});
   for (const std::string_view list : kContainerLists)
     if (json::value* items = spec.if_contains(list); items && items->is_array())

@@ -75,7 +75,8 @@ void stamp(const api::Kind& kind, json::object& object, const std::string& ns, W
   if (kind.hasGeneration) meta["generation"] = 1;
   if (isNamespace(kind)) {
     makeObjectAt(object, {"spec"})["finalizers"] = json::array{"kubernetes"};
-    makeObjectAt(object, {"metadata", "labels"})["kubernetes.io/metadata.name"] = textAt(object, {"metadata", "name"});
+    const json::string name(textAt(object, {"metadata", "name"}));  // a copy: new members move the old ones
+    makeObjectAt(object, {"metadata", "labels"})["kubernetes.io/metadata.name"] = name;
     object["status"] = json::object{{"phase", "Active"}};
   }
 }

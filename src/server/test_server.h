@@ -66,15 +66,15 @@ class TestServer {
   // Runs until the coroutine has ended.
   template <class T>
   T run(asio::awaitable<T> work) {
-    asio::io_context loop;
-    auto working = asio::make_work_guard(loop);  // part of the work is done by other threads
+    loop_.restart();
+    auto working = asio::make_work_guard(loop_);  // part of the work is done by other threads
     std::optional<T> result;
-    asio::co_spawn(loop, std::move(work), [&](std::exception_ptr failed, T value) {
+    asio::co_spawn(loop_, std::move(work), [&](std::exception_ptr failed, T value) {
       EXPECT_FALSE(failed);
       result = std::move(value);
       working.reset();
     });
-    loop.run();
+    loop_.run();
     return *std::move(result);
   }
   // A bound token of default/default for `audience` ("": the API server).
@@ -87,6 +87,10 @@ class TestServer {
     return std::string(textAt(made.body, {"status", "token"}));
   }
 
+ private:
+  asio::io_context loop_;  // first, so that it outlives the threads that come back to it
+
+ public:
   FakeClock clock;
   std::unique_ptr<Store> store = makeMemoryStore();
   Registry registry{*store, clock};

@@ -103,7 +103,9 @@ Result<Authenticated> Authenticator::authenticate(const http::Request& request) 
     Result<token::Identity> identity = verifier_.verify(token.reveal(), {});
     if (!identity) return identity.error();
     User user{identity->username, identity->uid, std::move(identity->groups), std::move(identity->extra)};
-    return authenticated(std::move(user), std::move(identity->warnings));
+    Authenticated proven = authenticated(std::move(user), std::move(identity->warnings));
+    proven.annotations = std::move(identity->annotations);
+    return proven;
   }
 
   if (!anonymous_) return Error{Reason::Unauthorized, "no credentials were given, and anonymous requests are not allowed"};

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,8 @@ class Oidc;
 
 struct Authenticated {
   User user;
-  std::vector<std::string> warnings = {};  // for Warning headers
+  std::vector<std::string> warnings = {};               // for Warning headers
+  std::map<std::string, std::string> annotations = {};  // for the audit event
 };
 
 // Order: client certificate (CN = user, O = groups), bearer token, WebSocket subprotocol bearer, anonymous (spec tokens.md §3.1).

@@ -189,17 +189,24 @@ Result<void> up(const UpOptions& options) {
   };
   const token::Issuer issuer(issuerUrl, ring,
                              [&](const jose::Key& key, std::int64_t expires) { return signingKeys.keepUntil(key, expires); });
-  const token::Verifier verifier(*issuers, {kApiAudience}, ring, objects, clock);
+  token::Verifier verifier(*issuers, {kApiAudience}, ring, objects, clock);
   boost::asio::thread_pool oidcPool(1);
   Result<std::unique_ptr<auth::Oidc>> oidc = options.oidc.open(oidcPool, clock);
   if (!oidc) return oidc.error();
   const auth::Authenticator authenticator(verifier, true, oidc->get());
   const auth::Authorizer authorizer(registry);
+  std::unique_ptr<server::AuditLog> audit;
+  if (!options.auditLog.empty()) {
+    Result<std::unique_ptr<server::AuditLog>> opened = server::AuditLog::open(options.auditLog);
+    if (!opened) return opened.error();
+    audit = *std::move(opened);
+  }
   server::ApiServer apiServer({.serverAddress = address,
                                .jwksUri = options.keys.jwksUri.empty() ? url + "/openid/v1/jwks" : options.keys.jwksUri,
                                .maxTokenLife = std::chrono::seconds(options.maxTokenSeconds),
                                .extendTokens = options.extendTokens,
-                               .jwksMaxAge = keySettings->cacheLife},
+                               .jwksMaxAge = keySettings->cacheLife,
+                               .audit = audit.get()},
                               registry, admission, authenticator, authorizer, issuer, verifier, ring, clock);
   ready.set_value(&apiServer);
 
@@ -210,9 +217,11 @@ Result<void> up(const UpOptions& options) {
   control.rootCaPem = authority->certificatePem();
   control.legacyTokenSecrets = options.legacyTokenSecrets == "auto";
   control.account = options.sts.account;
+  control.legacyTokenPeriod = std::chrono::hours(options.legacyTokenHours);
   control.signLegacy = [&issuer](const token::LegacyClaims& claims) { return issuer.issueLegacy(claims); };
   controllers::Controllers controllers(client, clock, std::move(control));
   if (Result<void> started = controllers.start(); !started) return started;
+  verifier.onLegacyUse([&controllers](const std::string& ns, const std::string& secret) { controllers.legacyTokenUsed(ns, secret); });
 
   Result<crypto::IssuedCertificate> admin =
       authority->issue({.commonName = "podpass-admin", .organizations = {"system:masters"}}, clock.now());
@@ -221,7 +230,7 @@ Result<void> up(const UpOptions& options) {
           writeFileAtomically(directory / "admin.kubeconfig", kubeconfig(url, authority->certificatePem(), *admin), 0600);
       !written)
     return written;
-  json::object endpoints{{"apiserver", url}, {"issuer", issuerUrl}};
+  json::object endpoints{{"apiserver", url}, {"issuer", issuerUrl}, {"metrics", url + "/metrics"}};
   std::unique_ptr<irsa::WebhookRole> webhook;
   if (options.webhookPort >= 0) {
     Result<std::unique_ptr<irsa::WebhookRole>> started = startWebhook(options, host, tls, authority->certificatePem(), client, clock);
@@ -229,8 +238,7 @@ Result<void> up(const UpOptions& options) {
     webhook = *std::move(started);
     endpoints["webhook"] = webhook->url();
   }
-  if (Result<void> registered = registerOwnIssuer(client, issuerUrl, issuerUrl == url ? authority->certificatePem() : "");
-      !registered)
+  if (Result<void> registered = registerOwnIssuer(client, issuerUrl, issuerUrl == url ? authority->certificatePem() : ""); !registered)
     return registered;
   StsFlags stsFlags = options.sts;
   stsFlags.bind = options.bind;
@@ -320,6 +328,17 @@ void addUp(CLI::App& app, Chosen& chosen) {
   up->add_option("--account-id", options->sts.account, "AWS account of the roles and providers: 12 digits")->capture_default_str();
   options->keys.addTo(*up);
   options->oidc.addTo(*up);
+  up->add_option("--audit-log-path", options->auditLog,
+                 "file to which each request is written as a line of JSON; default: none is written");
+  up->add_option_function<std::string>(
+      "--legacy-service-account-token-clean-up-period",
+      [options](const std::string& text) {
+        const std::size_t end = text.find_first_not_of("0123456789");
+        if (end == 0 || end == std::string::npos || text.substr(end) != "h" || text.size() > 7)
+          throw CLI::ValidationError("a number of hours such as 8760h is expected, not " + text);
+        options->legacyTokenHours = std::stoll(text);
+      },
+      "token Secrets that nobody used for so long are marked invalid, and deleted after as long again; default: 8760h");
   up->add_option("--log-level", *level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();

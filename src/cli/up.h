@@ -20,9 +20,11 @@ struct UpOptions {
   std::string legacyTokenSecrets = "auto";  // auto, manual
   std::int64_t maxTokenSeconds = 0;
   bool extendTokens = true;
-  bool anonymousIssuer = true;  // let anybody read the issuer documents
-  int webhookPort = 0;          // of the pod identity webhook; 0: a free one, negative: no webhook
-  StsFlags sts = {};            // its bind is this one's
+  bool anonymousIssuer = true;           // let anybody read the issuer documents
+  int webhookPort = 0;                   // of the pod identity webhook; 0: a free one, negative: no webhook
+  std::string auditLog = {};             // file; empty: no audit log
+  std::int64_t legacyTokenHours = 8760;  // unused for so long, a legacy token is marked invalid, and later deleted
+  StsFlags sts = {};                     // its bind is this one's
   KeyFlags keys = {};
   OidcFlags oidc = {};
 };

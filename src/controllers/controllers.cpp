@@ -5,6 +5,7 @@
 #include "controllers/default_service_account.h"
 #include "controllers/garbage_collector.h"
 #include "controllers/iam_status.h"
+#include "controllers/legacy_token_cleaner.h"
 #include "controllers/namespace_termination.h"
 #include "controllers/node_lifecycle.h"
 #include "controllers/role_aggregation.h"
@@ -25,12 +26,14 @@ struct Controllers::Parts {
         scheduler(client, clock, informers),
         nodeLifecycle(client, clock, informers),
         roleAggregation(client, clock, informers),
-        iamStatus(client, clock, informers, options.account) {}
+        iamStatus(client, clock, informers, options.account),
+        legacyTokenCleaner(client, clock, informers, options.legacyTokenPeriod) {}
 
-  std::array<ControlLoop*, 9> loops() {
+  std::array<ControlLoop*, 10> loops() {
     return {&defaultServiceAccount.loop(), &tokenSecret.loop(),      &rootCa.loop(),
             &namespaceTermination.loop(),  &garbageCollector.loop(), &scheduler.loop(),
-            &nodeLifecycle.loop(),         &roleAggregation.loop(),  &iamStatus.loop()};
+            &nodeLifecycle.loop(),         &roleAggregation.loop(),  &iamStatus.loop(),
+            &legacyTokenCleaner.loop()};
   }
 
   Informers informers;
@@ -43,6 +46,7 @@ struct Controllers::Parts {
   NodeLifecycle nodeLifecycle;
   RoleAggregation roleAggregation;
   IamStatus iamStatus;
+  LegacyTokenCleaner legacyTokenCleaner;
 };
 
 Controllers::Controllers(api::Client& client, const Clock& clock, Options options)
@@ -61,5 +65,7 @@ void Controllers::stop() {
   for (ControlLoop* loop : parts_->loops()) loop->queue().shutDown();
   for (ControlLoop* loop : parts_->loops()) loop->stop();
 }
+
+void Controllers::legacyTokenUsed(const std::string& ns, const std::string& secret) { parts_->legacyTokenCleaner.used(ns, secret); }
 
 }  // namespace podpass::controllers

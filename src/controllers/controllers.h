@@ -18,6 +18,7 @@ struct Options {
   bool legacyTokenSecrets = true;        // every service account gets a token Secret, as Kubernetes did up to 1.23
   // Signs the token of a token Secret; without it no Secret is made or filled. Called from a control loop's thread.
   std::function<Result<Secret>(const token::LegacyClaims&)> signLegacy = nullptr;
+  std::chrono::hours legacyTokenPeriod{8760};  // --legacy-service-account-token-clean-up-period
 };
 
 // The control loops (spec tokens.md §8, api.md §2.3, §2.4): default service accounts, token Secrets, the root CA's ConfigMaps, the end of
@@ -33,6 +34,8 @@ class Controllers {
   Result<void> start();
   // Ends the watches, then the loops; waits for the visits that are under way. The client must still answer meanwhile.
   void stop();
+  // A token Secret's token was used (token::Verifier::onLegacyUse). Thread-safe; does not wait.
+  void legacyTokenUsed(const std::string& ns, const std::string& secret);
 
  private:
   struct Parts;

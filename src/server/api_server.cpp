@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "server/access.h"
 #include "server/documents.h"
+#include "server/metrics.h"
 #include "server/representation.h"
 #include "server/resources.h"
 #include "server/status.h"
@@ -11,57 +12,128 @@
 namespace podpass::server {
 namespace {
 
+constexpr std::size_t kWarningBytes = 4096;  // all of them; clients limit their headers
+constexpr std::size_t kWarningLength = 256;
+
 std::string warningHeader(std::string_view warning) {
   std::string escaped;
-  for (char c : warning.substr(0, 256)) {
+  for (char c : warning) {
     if (c == '"' || c == '\\') escaped += '\\';
     if (static_cast<unsigned char>(c) >= 0x20) escaped += c;
   }
   return "299 - \"" + escaped + "\"";
 }
 
+// Each once. When they are too many, long ones are cut, and what then does not fit is left out.
+void addWarnings(http::Response& response, const std::vector<std::string>& warnings) {
+  std::size_t all = 0, used = 0;
+  std::set<std::string_view> seen;
+  for (const std::string& warning : warnings) all += warning.size();
+  for (std::string_view warning : warnings) {
+    if (!seen.insert(warning).second) continue;
+    if (all > kWarningBytes && warning.size() > kWarningLength) {
+      std::size_t cut = kWarningLength;
+      while (cut > 0 && (static_cast<unsigned char>(warning[cut]) & 0xC0) == 0x80) --cut;  // not inside a character
+      warning = warning.substr(0, cut);
+    }
+    if (used + warning.size() > kWarningBytes) return;
+    used += warning.size();
+    response.headers.add("Warning", warningHeader(warning));
+  }
+}
+
+// What is known of a request once it is answered.
+struct Exchange {
+  RequestInfo info;
+  Context context;
+  bool authenticated = false;
+  std::optional<auth::User> impersonator = {};
+};
+
 }  // namespace
 
 struct ApiServer::Parts {
   Parts(ApiServerOptions options, Registry& registry, const Admission& admission, const auth::Authenticator& authn,
-        const auth::Authorizer& authz, const token::Issuer& issuer, const token::Verifier& verifier, const Snapshot<token::KeyRing>& ring,
-        const Clock& clock)
-      : authenticator(authn),
+        const auth::Authorizer& authz, const token::Issuer& issuer, const token::Verifier& tokens, const Snapshot<token::KeyRing>& ring,
+        const Clock& time)
+      : clock(time),
+        store(registry.store()),
+        verifier(tokens),
+        audit(options.audit),
+        authenticator(authn),
         authorizer(authz),
         documents(std::move(options.serverAddress), std::move(options.jwksUri), options.jwksMaxAge, registry.store(), issuer, ring,
                   stopping),
-        tokenRequests({options.maxTokenLife, options.extendTokens}, registry, admission, issuer, verifier, clock, signers),
-        reviews(verifier, authn.oidc(), authz, clock, signers),
-        resources(registry, authz, tokenRequests, reviews, clock, stopping, nodeAccess, waiters) {}
+        tokenRequests({options.maxTokenLife, options.extendTokens}, registry, admission, issuer, tokens, time, signers),
+        reviews(tokens, authn.oidc(), authz, time, signers),
+        resources(registry, authz, tokenRequests, reviews, time, stopping, nodeAccess, waiters) {}
 
+  const Clock& clock;
+  const Store& store;
+  const token::Verifier& verifier;
+  AuditLog* const audit;
   const auth::Authenticator& authenticator;
   const auth::Authorizer& authorizer;
   asio::thread_pool signers{std::max(1u, std::thread::hardware_concurrency())};
   asio::thread_pool waiters{16};
   std::atomic<bool> stopping = false;
   std::atomic<api::NodeAccess*> nodeAccess = nullptr;
+  Metrics metrics;
   Documents documents;
   TokenRequests tokenRequests;
   Reviews reviews;
   Resources resources;
 
-  asio::awaitable<http::Response> serve(const http::Request& request) {
+  asio::awaitable<http::Response> serve(const http::Request& request, Exchange& exchange) {
+    exchange.info = parseRequest(request);
+    RequestInfo& info = exchange.info;
+    if (info.isResource && info.resource.empty()) info.isResource = false;  // /apis/GROUP/VERSION itself
     Result<auth::Authenticated> who = co_await authenticator.identify(request);
     if (!who) {
       log::info("request refused", {{"path", request.path}, {"err", log::chain(who.error())}});
+      metrics.countAuthentication(who.error().reason == Reason::Unauthorized ? Metrics::Attempt::Failure : Metrics::Attempt::Error);
       co_return failure(who.error());
     }
-    Context context{.user = std::move(who->user)};
+    metrics.countAuthentication(Metrics::Attempt::Success);
+    exchange.authenticated = true;
+    Context& context = exchange.context;
+    context.user = std::move(who->user);
     context.warnings = std::move(who->warnings);
-    if (Result<void> allowed = impersonate(authorizer, request, context.user); !allowed) co_return failure(allowed.error());
-    RequestInfo info = parseRequest(request);
-    if (info.isResource && info.resource.empty()) info.isResource = false;  // /apis/GROUP/VERSION itself
+    context.annotations = std::move(who->annotations);
+    if (request.headers.has("impersonate-user") || request.headers.has("impersonate-group")) {
+      auth::User asked = context.user;
+      if (Result<void> allowed = impersonate(authorizer, request, asked); !allowed) co_return failure(allowed.error());
+      exchange.impersonator = std::exchange(context.user, std::move(asked));
+    }
     const auth::Decision decision = authorizer.authorize(attributesOf(info, request, context.user));
+    if (audit != nullptr) {
+      context.annotations["authorization.k8s.io/decision"] = decision.allowed ? "allow" : "forbid";
+      context.annotations["authorization.k8s.io/reason"] = decision.reason;
+    }
     if (!decision.allowed) co_return failure(denied(info, context.user, decision.reason));
-    if (!info.isResource) co_return documents.answer(request, info);
-    http::Response response = co_await resources.answer(request, info, context);
-    for (const std::string& warning : context.warnings) response.headers.add("Warning", warningHeader(warning));
+    if (info.isResource) co_return co_await resources.answer(request, info, context);
+    if (info.path != "/metrics") co_return documents.answer(request, info);
+    if (request.method != "GET" && request.method != "HEAD") co_return failure(methodNotAllowed());
+    http::Response response = textResponse(200, metrics.text(verifier.uses(), store, audit != nullptr ? audit->dropped() : 0));
     co_return response;
+  }
+
+  // A stream counts as running until the last copy of its coroutine's function is gone.
+  void holdStream(http::Response& response, const RequestInfo& info) {
+    if (!response.stream) return;
+    response.stream = [inner = std::move(response.stream), running = metrics.longRunning(info)](http::BodyWriter& out) {
+      return inner(out);
+    };
+  }
+
+  void writeAudit(const http::Request& request, const http::Response& response, Exchange& exchange, const std::string& id,
+                  WallTime received) {
+    AuditEvent event{
+        .id = id, .request = &request, .info = &exchange.info, .response = &response, .received = received, .answered = clock.now()};
+    if (exchange.authenticated) event.user = exchange.impersonator ? &*exchange.impersonator : &exchange.context.user;
+    if (exchange.impersonator) event.impersonated = exchange.context.user;
+    event.annotations = std::move(exchange.context.annotations);
+    audit->write(toJson(event));
   }
 };
 
@@ -84,11 +156,20 @@ asio::awaitable<Result<json::object>> ApiServer::requestToken(Context& context, 
 }
 
 asio::awaitable<http::Response> ApiServer::handle(std::shared_ptr<const http::Request> request) {
-  http::Response response = co_await parts_->serve(*request);
+  const SteadyTime started = parts_->clock.steady();
+  const WallTime received = parts_->audit != nullptr ? parts_->clock.now() : WallTime();
+  Exchange exchange;
+  http::Response response = co_await parts_->serve(*request, exchange);
+  addWarnings(response, exchange.context.warnings);
   if (!response.headers.has("cache-control")) response.headers.add("Cache-Control", "no-cache, private");
-  const std::string_view audit = request->headers.find("audit-id");
-  response.headers.add("Audit-Id", audit.empty() || audit.size() > 64 ? randomUuid() : std::string(audit));
-  if (!response.stream && !response.takeOver) compress(*request, response);
+  const std::string_view given = request->headers.find("audit-id");
+  std::string id = given.empty() || given.size() > 64 ? randomUuid() : std::string(given);
+  const bool streams = response.stream || response.takeOver;
+  parts_->metrics.count(exchange.info, response.status, parts_->clock.steady() - started, streams);
+  parts_->holdStream(response, exchange.info);
+  if (parts_->audit != nullptr) parts_->writeAudit(*request, response, exchange, id, received);
+  response.headers.add("Audit-Id", std::move(id));
+  if (!streams) compress(*request, response);
   co_return response;
 }
 

@@ -8,6 +8,7 @@
 #include "auth/authenticator.h"
 #include "auth/authorizer.h"
 #include "http/http.h"
+#include "server/audit.h"
 #include "server/registry.h"
 #include "token/issuer.h"
 #include "token/verifier.h"
@@ -21,6 +22,7 @@ struct ApiServerOptions {
   std::chrono::seconds maxTokenLife{0};   // --service-account-max-token-expiration; 0: no limit
   bool extendTokens = true;               // --service-account-extend-token-expiration
   std::chrono::seconds jwksMaxAge{3600};  // --jwks-max-age: how long relying parties may keep the issuer's documents
+  AuditLog* audit = nullptr;              // outlives the server; null: nothing is written
 };
 
 // Everything it refers to outlives it. handle() is called on the connections' event loops and is thread-safe.

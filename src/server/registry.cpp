@@ -14,6 +14,7 @@
 namespace podpass::server {
 namespace {
 
+constexpr std::string_view kRoot = "/registry/";
 constexpr int kPatchTries = 5;
 constexpr int kNameTries = 8;
 constexpr std::size_t kNameBase = 58;
@@ -179,8 +180,22 @@ Result<void> reportProblems(Context& context, const api::Kind& kind, const std::
   return {};
 }
 
+Registry::Registry(Store& store, const Clock& clock) : store_(store), clock_(clock) {
+  for (const api::Kind* kind : api::allKinds()) versions_[kind->qualifiedPlural()] = 0;
+  // listeners run after the change can be read and before it is acknowledged: who saw an answer sees its version
+  Listener note = [this](const podpass::Change& change) {
+    std::string_view resource = std::string_view(change.entry.key).substr(kRoot.size());
+    const auto found = versions_.find(resource.substr(0, resource.find('/')));
+    if (found != versions_.end()) found->second.store(change.entry.document->revision, std::memory_order_release);
+  };
+  if (auto listening = store.watch(std::string(kRoot), store.revision(), std::move(note)))
+    subscription_ = *std::move(listening);
+  else
+    versions_.clear();  // each version is the store's then
+}
+
 std::string Registry::prefixOf(const api::Kind& kind, const std::string& ns) {
-  return "/registry/" + kind.qualifiedPlural() + "/" + (ns.empty() ? "" : ns + "/");
+  return std::string(kRoot) + kind.qualifiedPlural() + "/" + (ns.empty() ? "" : ns + "/");
 }
 
 DocumentPtr Registry::get(const api::Kind& kind, const std::string& ns, const std::string& name) const {
@@ -194,7 +209,10 @@ std::vector<DocumentPtr> Registry::list(const api::Kind& kind, const std::string
   return all;
 }
 
-std::uint64_t Registry::version(const api::Kind&) const { return store_.revision(); }
+std::uint64_t Registry::version(const api::Kind& kind) const {
+  const auto found = versions_.find(kind.qualifiedPlural());
+  return found == versions_.end() ? store_.revision() : found->second.load(std::memory_order_acquire);
+}
 
 Result<DocumentPtr> Registry::read(const api::Kind& kind, const std::string& ns, const std::string& name) const {
   DocumentPtr found = get(kind, ns, name);

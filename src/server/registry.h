@@ -45,7 +45,7 @@ enum class PatchType { Json, Merge, StrategicMerge, Apply };
 // Thread-safe. Coroutines resume on their caller's executor.
 class Registry final : public auth::ObjectReader {
  public:
-  Registry(Store& store, const Clock& clock) : store_(store), clock_(clock) {}
+  Registry(Store& store, const Clock& clock);
 
   // Admission reads objects, so it is made after the registry.
   void setAdmission(const Admission* admission) { admission_ = admission; }
@@ -95,6 +95,8 @@ class Registry final : public auth::ObjectReader {
   const Clock& clock_;
   const Admission* admission_ = nullptr;
   std::atomic<const WebhookAdmission*> webhooks_ = nullptr;
+  std::map<std::string, std::atomic<std::uint64_t>, std::less<>> versions_;  // by qualified plural: the revision of the last change
+  std::unique_ptr<Subscription> subscription_;                               // last: it writes versions_
 };
 
 // Unknown and duplicate fields as fieldValidation asks: an error (Strict), warnings (Warn) or nothing.

@@ -72,6 +72,7 @@ asio::awaitable<Result<json::object>> TokenRequests::answer(Context& context, st
     claims.expires = claims.issuedAt + kExtendedSeconds;
   }
   claims.jti = randomUuid();
+  context.annotations["authentication.kubernetes.io/issued-credential-id"] = "JTI=" + claims.jti;
   auto sign = [this, claims] { return issuer_.issue(claims); };
   Result<Secret> token = co_await offload(signers_, std::move(sign));
   if (!token) co_return Error{Reason::Internal, "Internal error occurred: failed to generate token: " + token.error().sentence};

@@ -36,6 +36,12 @@ void print(const json::object& document, const std::string& output) {
   std::fputs((output == "json" ? json::serialize(document) + "\n" : api::toYaml(document)).c_str(), stdout);
 }
 
+void addLogLevel(CLI::App& verb, std::string& level) {
+  verb.add_option("--log-level", level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+}
+
 void setLogLevel(const std::string& level) {
   log::setLevel(level == "debug"   ? log::Level::Debug
                 : level == "warn"  ? log::Level::Warn
@@ -61,7 +67,8 @@ int run(int count, char** words) {
   CLI::App app{"podpass: Kubernetes workload identity as one program", "podpass"};
   app.require_subcommand(1);
   Chosen chosen;
-  for (const auto add : {addUp, addWebhook, addKeys, addToken, addSts, addVerify, addDoctor, addCompletion, addVersion}) add(app, chosen);
+  for (const auto add : {addUp, addApiserver, addWebhook, addKeys, addToken, addSts, addVerify, addDoctor, addCompletion, addVersion})
+    add(app, chosen);
   try {
     app.parse(count, words);
   } catch (const CLI::ParseError& problem) {

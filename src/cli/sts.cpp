@@ -105,9 +105,7 @@ void addSts(CLI::App& app, Chosen& chosen) {
                   "HOST:PORT of a CONNECT proxy that leads AWS's STS host names here, for clients without an endpoint setting");
   sts->add_option("--kubeconfig", verb->access.kubeconfig, "the API server that has the Roles and OIDCProviders; default: as kubectl");
   sts->add_option("--context", verb->access.context, "context of the kubeconfig");
-  sts->add_option("--log-level", verb->level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
-      ->capture_default_str();
+  addLogLevel(*sts, verb->level);
   sts->callback([verb, &chosen] {
     chosen = [verb] {
       setLogLevel(verb->level);

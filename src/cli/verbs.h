@@ -17,6 +17,7 @@ constexpr int kYes = 0, kNo = 1, kUsage = 2;
 using Chosen = std::function<int()>;
 
 void addUp(CLI::App& app, Chosen& chosen);
+void addApiserver(CLI::App& app, Chosen& chosen);
 void addKeys(CLI::App& app, Chosen& chosen);
 void addWebhook(CLI::App& app, Chosen& chosen);
 void addToken(CLI::App& app, Chosen& chosen);
@@ -33,7 +34,8 @@ void addCompletion(CLI::App& app, Chosen& chosen);
 int refuse(const Error& error);
 // The document on standard output, as `output` says: json or yaml.
 void print(const json::object& document, const std::string& output);
-// --log-level's words: debug, info, warn, error.
+// --log-level and its words: debug, info, warn, error.
+void addLogLevel(CLI::App& verb, std::string& level);
 void setLogLevel(const std::string& level);
 // A token comes from a file or, as "-", standard input; never from argv, which every user of the machine can read.
 Result<std::string> readToken(const std::string& file);

@@ -87,9 +87,7 @@ void addVerify(CLI::App& app, Chosen& chosen) {
   CLI::Option* certificate = verb->add_option("--tls-cert-file", options->certificate, "serve over TLS with this certificate");
   CLI::Option* key = verb->add_option("--tls-private-key-file", options->key, "and this key")->needs(certificate);
   certificate->needs(key);
-  verb->add_option("--log-level", options->level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
-      ->capture_default_str();
+  addLogLevel(*verb, options->level);
   verb->callback([options, &chosen] {
     chosen = [options] {
       setLogLevel(options->level);

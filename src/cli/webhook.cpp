@@ -165,9 +165,7 @@ void addOwn(CLI::App& webhook, WebhookFlags& flags) {
       .add_option("--scan-interval", flags.scanInterval, "how often to look for pods that were admitted without their identity; 0: never")
       ->capture_default_str();
   webhook.add_flag("--evict-unmutated", flags.role.evictUnmutated, "evict such pods when a controller will replace them");
-  webhook.add_option("--log-level", flags.logLevel, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
-      ->capture_default_str();
+  addLogLevel(webhook, flags.logLevel);
 }
 
 void addOriginal(CLI::App& webhook, WebhookFlags& flags) {

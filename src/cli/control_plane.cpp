@@ -1,0 +1,253 @@
+#include "cli/control_plane.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <boost/asio/post.hpp>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+
+namespace podpass::cli {
+namespace {
+
+using namespace std::chrono_literals;
+namespace fs = std::filesystem;
+
+constexpr std::size_t kHistory = 10'000;                                // changes kept for watches
+constexpr const char* kApiAudience = "https://kubernetes.default.svc";  // what tokens say unless asked otherwise
+
+std::string kubeconfig(const std::string& url, const std::string& caPem, const crypto::IssuedCertificate& admin) {
+  return "apiVersion: v1\nkind: Config\nclusters:\n- name: podpass\n  cluster:\n    server: " + url +
+         "\n    certificate-authority-data: " + base64Encode(caPem) +
+         "\ncontexts:\n- name: podpass\n  context:\n    cluster: podpass\n    user: admin\ncurrent-context: podpass\nusers:\n- name: "
+         "admin\n  user:\n"
+         "    client-certificate-data: " +
+         base64Encode(admin.certificatePem) + "\n    client-key-data: " + base64Encode(admin.keyPem.reveal()) + "\n";
+}
+
+bool isEverywhere(const std::string& bind) { return bind == "0.0.0.0" || bind == "::"; }
+
+}  // namespace
+
+ControlPlane::ControlPlane(ControlPlaneFlags flags, const Clock& clock)
+    : flags_(std::move(flags)), clock_(clock), directory_(fs::absolute(flags_.dataDir)) {}
+
+ControlPlane::~ControlPlane() {
+  if (!apiServer_) ready_.set_value(nullptr);  // a request may wait for it, and the listener for the request
+  stop();
+}
+
+Result<void> ControlPlane::start() {
+  if (Result<void> made = makeDirectories(directory_, 0700); !made) return made;
+  for (const auto step : {&ControlPlane::openKeysAndAuthority, &ControlPlane::listen, &ControlPlane::serve, &ControlPlane::bootstrap,
+                          &ControlPlane::startControllers, &ControlPlane::writeKubeconfig})
+    if (Result<void> done = (this->*step)(); !done) return done;
+  return {};
+}
+
+Result<void> ControlPlane::openKeysAndAuthority() {
+  Result<token::SigningKeys::Settings> settings = flags_.keys.settings();
+  if (!settings) return settings.error();
+  jwksMaxAge_ = settings->cacheLife;
+  Result<std::unique_ptr<token::KeyEncryption>> encryption = flags_.keys.openKeyEncryption(directory_);
+  if (!encryption) return encryption.error();
+  encryption_ = *std::move(encryption);
+  Result<std::unique_ptr<Store>> store = openSqliteStore((directory_ / "store").string(), kHistory, encryption_->atRest());
+  if (!store) return store.error();
+  store_ = *std::move(store);
+  signingKeys_ = std::make_unique<token::SigningKeys>(*store_, *encryption_, clock_, *settings);
+  // Beside the rest, because to find the primes of a first RSA key takes 0.1 s and more; after the store, whose lock keeps the directory
+  // ours.
+  std::future<Result<void>> keysToCome = std::async(std::launch::async, [&] { return flags_.keys.open(*signingKeys_, directory_); });
+  Result<crypto::Authority> authority = crypto::Authority::openOrMake(directory_, "podpass-ca", clock_.now());
+  if (!authority) return authority.error();
+  authority_ = *std::move(authority);
+  if (Result<void> opened = keysToCome.get(); !opened) return opened;
+  return signingKeys_->start();
+}
+
+// The port may be chosen by the system, and the issuer names it: listen first, serve when everything below is made.
+Result<void> ControlPlane::listen() {
+  crypto::CertificateRequest serving{.commonName = "podpass", .forServer = true};
+  serving.dnsNames = {"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"};
+  serving.addresses = {"127.0.0.1", "::1"};
+  if (flags_.bind != "127.0.0.1" && flags_.bind != "::1" && !isEverywhere(flags_.bind)) serving.addresses.push_back(flags_.bind);
+  serving.dnsNames.insert(serving.dnsNames.end(), flags_.moreNames.begin(), flags_.moreNames.end());
+  serving.addresses.insert(serving.addresses.end(), flags_.moreAddresses.begin(), flags_.moreAddresses.end());
+  Result<crypto::IssuedCertificate> certificate = authority_->issue(serving, clock_.now());
+  if (!certificate) return certificate.error();
+  tls_ = {(directory_ / "server.crt").string(), (directory_ / "server.key").string(), (directory_ / "ca.crt").string()};
+  if (Result<void> written = writeFileAtomically(tls_.key, certificate->keyPem.reveal(), 0600); !written) return written;
+  if (Result<void> written = writeFileAtomically(tls_.certificate, certificate->certificatePem, 0644); !written) return written;
+
+  handler_ = [api = ready_.get_future().share()](std::shared_ptr<const http::Request> request) -> http::asio::awaitable<http::Response> {
+    server::ApiServer* const server = api.get();
+    http::Response response;
+    if (server == nullptr)
+      response.status = 503;
+    else
+      response = co_await server->handle(std::move(request));
+    co_return response;
+  };
+  listener_ = http::makeServer({.bind = flags_.bind, .port = flags_.port, .tls = tls_, .limits = {}}, handler_);
+  if (Result<void> started = listener_->start(); !started) return started;
+  host_ = isEverywhere(flags_.bind) ? "127.0.0.1" : flags_.bind;
+  url_ = "https://" + (host_.find(':') != std::string::npos ? "[" + host_ + "]" : host_) + ":" + std::to_string(listener_->port());
+  Result<std::vector<std::string>> issuers = flags_.keys.acceptedIssuers(url_);
+  if (!issuers) return issuers.error();
+  issuers_ = *std::move(issuers);
+  return {};
+}
+
+Result<void> ControlPlane::serve() {
+  registry_ = std::make_unique<server::Registry>(*store_, clock_);
+  admission_ = std::make_unique<server::Admission>(*registry_);
+  registry_->setAdmission(admission_.get());
+  webhookClient_ = std::make_unique<http::Client>();
+  webhooks_ = std::make_unique<server::WebhookAdmission>(*store_, *registry_, *webhookClient_);
+  const token::BoundObjects objects = [this](std::string_view plural, const std::string& ns,
+                                             const std::string& name) -> Result<DocumentPtr> {
+    return registry_->read(*api::findKind("", "v1", plural), ns, name);
+  };
+  const Snapshot<token::KeyRing>& ring = signingKeys_->ring();
+  issuer_ = std::make_unique<token::Issuer>(
+      issuers_.front(), ring, [this](const jose::Key& key, std::int64_t expires) { return signingKeys_->keepUntil(key, expires); });
+  verifier_ = std::make_unique<token::Verifier>(issuers_, std::vector<std::string>{kApiAudience}, ring, objects, clock_);
+  oidcPool_ = std::make_unique<boost::asio::thread_pool>(1);
+  Result<std::unique_ptr<auth::Oidc>> oidc = flags_.oidc.open(*oidcPool_, clock_);
+  if (!oidc) return oidc.error();
+  oidc_ = *std::move(oidc);
+  authenticator_ = std::make_unique<auth::Authenticator>(*verifier_, true, oidc_.get());
+  authorizer_ = std::make_unique<auth::Authorizer>(*registry_);
+  if (!flags_.auditLog.empty()) {
+    Result<std::unique_ptr<server::AuditLog>> opened = server::AuditLog::open(flags_.auditLog);
+    if (!opened) return opened.error();
+    audit_ = *std::move(opened);
+  }
+  server::ApiServerOptions options{.serverAddress = url_.substr(std::string_view("https://").size()),
+                                   .jwksUri = flags_.keys.jwksUri.empty() ? url_ + "/openid/v1/jwks" : flags_.keys.jwksUri,
+                                   .maxTokenLife = std::chrono::seconds(flags_.maxTokenSeconds),
+                                   .extendTokens = flags_.extendTokens,
+                                   .jwksMaxAge = jwksMaxAge_,
+                                   .audit = audit_.get()};
+  apiServer_ = std::make_unique<server::ApiServer>(std::move(options), *registry_, *admission_, *authenticator_, *authorizer_, *issuer_,
+                                                   *verifier_, ring, clock_);
+  ready_.set_value(apiServer_.get());
+  client_ = clientOf({.name = "system:podpass", .groups = {"system:masters"}});
+  return {};
+}
+
+// What a start makes sure of: the default namespaces, roles and bindings.
+Result<void> ControlPlane::bootstrap() {
+  const auto ensure = [this](json::object object) -> Result<void> {
+    const api::Kind* kind = api::findKindByName(textAt(object, {"apiVersion"}), textAt(object, {"kind"}));
+    if (kind == nullptr) return Error{Reason::Internal, "no kind " + std::string(textAt(object, {"kind"}))};
+    const std::string ns(textAt(object, {"metadata", "namespace"}));
+    Result<DocumentPtr> made = client_->create(*kind, ns, std::move(object));
+    if (!made && made.error().reason != Reason::AlreadyExists) return made.error();
+    return {};
+  };
+  for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"}) {
+    json::object object{{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", json::object{{"name", name}}}};
+    if (Result<void> made = ensure(std::move(object)); !made) return made;
+  }
+  std::vector<json::object> rules = auth::bootstrapRoles();
+  std::ranges::move(auth::bootstrapBindings(flags_.anonymousIssuer), std::back_inserter(rules));
+  // Many at once share a commit, and a commit waits for the disk.
+  std::vector<Result<void>> made(rules.size());
+  boost::asio::thread_pool hands(8);
+  for (std::size_t i = 0; i < rules.size(); ++i)
+    boost::asio::post(hands, [&ensure, &rule = rules[i], &done = made[i]] { done = ensure(std::move(rule)); });
+  hands.join();
+  for (const Result<void>& each : made)
+    if (!each) return each;
+  registry_->setWebhooks(webhooks_.get());  // not before: a webhook that is away must not keep us from starting
+  return {};
+}
+
+Result<void> ControlPlane::startControllers() {
+  controllers::Options control;
+  control.rootCaPem = authority_->certificatePem();
+  control.legacyTokenSecrets = flags_.legacyTokenSecrets == "auto";
+  control.account = flags_.account;
+  control.legacyTokenPeriod = std::chrono::hours(flags_.legacyTokenHours);
+  control.signLegacy = [this](const token::LegacyClaims& claims) { return issuer_->issueLegacy(claims); };
+  controllers_ = std::make_unique<controllers::Controllers>(*client_, clock_, std::move(control));
+  if (Result<void> started = controllers_->start(); !started) return started;
+  verifier_->onLegacyUse([this](const std::string& ns, const std::string& secret) { controllers_->legacyTokenUsed(ns, secret); });
+  return {};
+}
+
+Result<void> ControlPlane::writeKubeconfig() {
+  Result<crypto::IssuedCertificate> admin =
+      authority_->issue({.commonName = "podpass-admin", .organizations = {"system:masters"}}, clock_.now());
+  if (!admin) return admin.error();
+  return writeFileAtomically(directory_ / "admin.kubeconfig", kubeconfig(url_, authority_->certificatePem(), *admin), 0600);
+}
+
+void ControlPlane::stop() {
+  if (std::exchange(stopped_, true)) return;
+  if (apiServer_) beginShutdown();
+  if (controllers_) controllers_->stop();
+  if (signingKeys_) signingKeys_->stop();
+  if (listener_) listener_->stop(2s);
+}
+
+std::unique_ptr<api::Client> ControlPlane::clientOf(auth::User user) {
+  return std::make_unique<server::LocalClient>(std::move(user), *registry_, *apiServer_, *authorizer_);
+}
+
+Result<std::unique_ptr<http::Server>> ControlPlane::serveAlsoOn(const std::string& bind, unsigned short port) {
+  std::unique_ptr<http::Server> listener =
+      http::makeServer({.bind = bind, .port = port, .tls = tls_, .threads = 1, .limits = {}}, handler_);
+  if (Result<void> started = listener->start(); !started) return started.error();
+  return listener;
+}
+
+Result<void> ControlPlane::writeEndpoints(json::object more) const {
+  json::object endpoints{{"apiserver", url_}, {"issuer", issuers_.front()}, {"metrics", url_ + "/metrics"}};
+  for (auto& [name, url] : more) endpoints[name] = std::move(url);
+  return writeFileAtomically(directory_ / "endpoints.json", json::serialize(endpoints) + "\n", 0644);
+}
+
+std::string ControlPlane::readyText() const {
+  const std::string config = (directory_ / "admin.kubeconfig").string();
+  return "podpass is ready at " + url_ + "\n  kubeconfig: " + config + "\n  try:        kubectl --kubeconfig " + config +
+         " get serviceaccounts\n  stop:       Ctrl-C (or kill -TERM " + std::to_string(::getpid()) + ")\n";
+}
+
+void ControlPlaneFlags::addTo(CLI::App& verb) {
+  verb.add_option("--data-dir", dataDir, "where keys, certificates, objects and the kubeconfig are kept")->required();
+  verb.add_option("--bind", bind, "address to listen on")->capture_default_str();
+  verb.add_option("--port", port, "port to listen on; 0 picks a free one")->capture_default_str();
+  verb.add_option("--legacy-token-secrets", legacyTokenSecrets,
+                  "auto: a token Secret for each service account; manual: only for annotated Secrets")
+      ->check(CLI::IsMember({"auto", "manual"}))
+      ->capture_default_str();
+  verb.add_option("--service-account-max-token-expiration", maxTokenSeconds, "longest life of a token in seconds; 0: no limit")
+      ->capture_default_str();
+  verb.add_option("--service-account-extend-token-expiration", extendTokens,
+                  "one year for the injected tokens, with a warning after 3607 s")
+      ->capture_default_str();
+  verb.add_flag("--anonymous-issuer-discovery,!--no-anonymous-issuer-discovery", anonymousIssuer,
+                "let anybody read the discovery document and the public keys, as STS and every relying party must")
+      ->capture_default_str();
+  verb.add_option("--account-id", account, "AWS account of the roles and providers: 12 digits")->capture_default_str();
+  keys.addTo(verb);
+  oidc.addTo(verb);
+  verb.add_option("--audit-log-path", auditLog, "file to which each request is written as a line of JSON; default: none is written");
+  verb.add_option_function<std::string>(
+      "--legacy-service-account-token-clean-up-period",
+      [this](const std::string& text) {
+        const std::size_t end = text.find_first_not_of("0123456789");
+        if (end == 0 || end == std::string::npos || text.substr(end) != "h" || text.size() > 7)
+          throw CLI::ValidationError("a number of hours such as 8760h is expected, not " + text);
+        legacyTokenHours = std::stoll(text);
+      },
+      "token Secrets that nobody used for so long are marked invalid, and deleted after as long again; default: 8760h");
+}
+
+}  // namespace podpass::cli

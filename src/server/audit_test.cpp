@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/text.h"
 #include "server/test_server.h"
 
 namespace podpass::server::test {
@@ -95,6 +96,43 @@ TEST(Audit, AStaleTokenIsWarnedAboutAndCounted) {
   const std::vector<json::object> events = file.events();
   EXPECT_EQ(textAt(events.at(events.size() - 2), {"annotations", "authentication.k8s.io/stale-token"}),
             "subject: system:serviceaccount:default:default, seconds after warning threshold: 5");
+}
+
+TEST(Audit, TheUseOfALegacyTokenIsToldOnceADay) {
+  TestServer server;
+  std::vector<std::string> told;
+  server.verifier.onLegacyUse([&](const std::string& ns, const std::string& secret) { told.push_back(ns + "/" + secret); });
+  const std::string account = "/api/v1/namespaces/default/serviceaccounts/default", secrets = "/api/v1/namespaces/default/secrets";
+  const std::string uid(textAt(server.ask("GET", account).body, {"metadata", "uid"}));
+  const Secret token = *server.issuer.issueLegacy({.ns = "default", .secretName = "s", .serviceAccount = {"default", uid}});
+  json::object secret{{"type", "kubernetes.io/service-account-token"}};
+  secret["metadata"] = json::object{{"name", "s"}, {"annotations", json::object{{"kubernetes.io/service-account.name", "default"}}}};
+  secret["data"] = json::object{{"token", base64Encode(token.reveal())}};
+  ASSERT_EQ(server.ask("POST", secrets, json::serialize(secret)).status, 201);
+  const auto use = [&] { return server.ask("GET", account, "", headers({{"Authorization", "Bearer " + std::string(token.reveal())}})); };
+  const auto merge = [&](const std::string& target, const std::string& patch) {
+    ASSERT_EQ(server.ask("PATCH", target, patch, headers({{"Content-Type", "application/merge-patch+json"}})).status, 200);
+  };
+  const auto counted = [&](const std::string& name) {
+    return server.ask("GET", "/metrics").text.find("\n" + name + "_total 1\n") != std::string::npos;
+  };
+
+  EXPECT_EQ(use().status, 403);  // known, and without rights
+  EXPECT_EQ(told, std::vector<std::string>{"default/s"});
+  EXPECT_TRUE(counted("serviceaccount_legacy_manual_token_uses"));
+  merge(secrets + "/s",
+        R"({"metadata":{"labels":{"kubernetes.io/legacy-token-last-used":")" + rfc3339(server.clock.now()).substr(0, 10) + "\"}}}");
+  use();
+  EXPECT_EQ(told.size(), 1u);
+  server.clock.advance(std::chrono::hours(24));
+  merge(account, R"({"secrets":[{"name":"s"}]})");
+  EXPECT_TRUE(use().headers.find("warning").find("instead of auto-generated secret-based tokens.") != std::string_view::npos);
+  EXPECT_EQ(told.size(), 2u);
+  EXPECT_TRUE(counted("serviceaccount_legacy_auto_token_uses"));
+  merge(secrets + "/s", R"({"metadata":{"labels":{"kubernetes.io/legacy-token-invalid-since":"2023-01-01"}}})");
+  EXPECT_EQ(use().status, 401);
+  EXPECT_EQ(told.size(), 3u) << "that somebody still uses it is what the operator wants to know";
+  EXPECT_TRUE(counted("serviceaccount_invalid_legacy_auto_token_uses"));
 }
 
 TEST(Metrics, CountRequestsByKindVerbAndCode) {

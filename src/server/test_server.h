@@ -1,10 +1,9 @@
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <stdexcept>
 #include <string>
 
 #include "http/message.h"
@@ -18,6 +17,11 @@ namespace podpass::server::test {
 constexpr const char* kIssuer = "https://issuer.example";
 constexpr const char* kApiAudience = "https://kubernetes.default.svc";
 
+// Tests and benchmarks share this fixture, so it has no words of a test framework: what it needs and does not get ends the test.
+inline void require(bool holds, const std::string& what) {
+  if (!holds) throw std::runtime_error("the test server failed: " + what);
+}
+
 struct Answer {
   int status = 0;
   http::Headers headers;
@@ -27,8 +31,8 @@ struct Answer {
   [[nodiscard]] std::string reason() const { return std::string(textAt(body, {"reason"})); }
 };
 
-inline std::shared_ptr<const token::KeyRing> testRing() {
-  auto key = std::make_shared<const jose::Key>(*jose::makeKey(*crypto::KeyPair::fromPrivatePem(jose::test::kEcPem)));
+inline std::shared_ptr<const token::KeyRing> testRing(std::string_view pem = jose::test::kEcPem) {
+  auto key = std::make_shared<const jose::Key>(*jose::makeKey(*crypto::KeyPair::fromPrivatePem(pem)));
   return std::make_shared<const token::KeyRing>(std::vector{std::move(key)});
 }
 
@@ -39,22 +43,26 @@ class TestServer {
       : api_(std::move(options), registry, admission, authenticator, authorizer, issuer, verifier, ring, clock) {
     registry.setAdmission(&admission);
     registry.setWebhooks(&webhooks);
-    EXPECT_EQ(ask("POST", "/api/v1/namespaces", R"({"metadata":{"name":"default"}})").status, 201);
-    EXPECT_EQ(ask("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})").status, 201);
+    require(ask("POST", "/api/v1/namespaces", R"({"metadata":{"name":"default"}})").status == 201, "namespace");
+    require(ask("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})").status == 201, "account");
   }
 
   // As the admin (a client certificate of system:masters), unless the headers hold an Authorization.
   Answer ask(std::string method, std::string_view target, std::string body = "", http::Headers headers = {}) {
-    auto request = std::make_shared<http::Request>();
-    request->method = std::move(method);
-    EXPECT_TRUE(http::setTarget(*request, target));
+    return send(request(std::move(method), target, std::move(body), std::move(headers)));
+  }
+  static std::shared_ptr<const http::Request> request(std::string method, std::string_view target, std::string body = "",
+                                                      http::Headers headers = {}) {
+    auto made = std::make_shared<http::Request>();
+    made->method = std::move(method);
+    require(http::setTarget(*made, target), "target");
     if (!headers.has("authorization"))
-      request->peer = std::make_shared<http::PeerCertificate>(http::PeerCertificate{"admin", {"system:masters"}, "00"});
+      made->peer = std::make_shared<http::PeerCertificate>(http::PeerCertificate{"admin", {"system:masters"}, "00"});
     if (!headers.has("content-type")) headers.add("Content-Type", "application/json");
-    request->headers = std::move(headers);
-    request->body = std::move(body);
-    request->remote = "127.0.0.1:50000";
-    return send(std::move(request));
+    made->headers = std::move(headers);
+    made->body = std::move(body);
+    made->remote = "127.0.0.1:50000";
+    return made;
   }
   Answer send(std::shared_ptr<const http::Request> request) {
     http::Response response = run(api_.handle(std::move(request)));
@@ -70,7 +78,7 @@ class TestServer {
     auto working = asio::make_work_guard(loop_);  // part of the work is done by other threads
     std::optional<T> result;
     asio::co_spawn(loop_, std::move(work), [&](std::exception_ptr failed, T value) {
-      EXPECT_FALSE(failed);
+      if (failed) std::rethrow_exception(failed);
       result = std::move(value);
       working.reset();
     });
@@ -83,7 +91,7 @@ class TestServer {
     if (!audience.empty()) spec["audiences"] = json::array{audience};
     const Answer made =
         ask("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", json::serialize(json::object{{"spec", spec}}));
-    EXPECT_EQ(made.status, 201) << made.text;
+    require(made.status == 201, made.text);
     return std::string(textAt(made.body, {"status", "token"}));
   }
 

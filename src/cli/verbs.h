@@ -20,6 +20,7 @@ void addUp(CLI::App& app, Chosen& chosen);
 void addApiserver(CLI::App& app, Chosen& chosen);
 void addKeys(CLI::App& app, Chosen& chosen);
 void addWebhook(CLI::App& app, Chosen& chosen);
+void addNode(CLI::App& app, Chosen& chosen);
 void addToken(CLI::App& app, Chosen& chosen);
 void addTokenCreate(CLI::App& token, Chosen& chosen);  // subcommands of token
 void addTokenVerify(CLI::App& token, Chosen& chosen);

@@ -9,7 +9,7 @@ import tarfile
 import time
 
 import pytest
-from podpass import Kubectl, Podpass, eventually
+from podpass import Kubectl, Lines, Podpass, eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="runs containers, and that needs root")
 
@@ -30,6 +30,14 @@ def image_archive(path):
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
             archive.addfile(entry, io.BytesIO(content))
+
+
+def import_image(node, archive):
+    """Into the private containerd of a node whose directory is `node`."""
+    config = (node / "containerd" / "config.toml").read_text()
+    socket = next(line.split('"')[1] for line in config.splitlines() if line.strip().startswith("address"))
+    subprocess.run(["ctr", "-a", socket, "-n", "k8s.io", "images", "import", str(archive)], check=True, stdout=subprocess.DEVNULL,
+                   timeout=60)
 
 
 def pod(name, script, volumes=(), mounts=()):
@@ -60,10 +68,7 @@ def cluster(tmp_path_factory):
         kubectl = Kubectl(podpass.kubeconfig, tmp_path_factory.mktemp("home"))
         kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=30s")
         image_archive(directory / "image.tar")
-        config = (podpass.data / "node" / "containerd" / "config.toml").read_text()
-        socket = next(line.split('"')[1] for line in config.splitlines() if line.strip().startswith("address"))
-        subprocess.run(["ctr", "-a", socket, "-n", "k8s.io", "images", "import", str(directory / "image.tar")], check=True,
-                       stdout=subprocess.DEVNULL, timeout=60)
+        import_image(podpass.data / "node", directory / "image.tar")
         eventually(lambda: kubectl.run("get", "serviceaccount", "default").returncode == 0, what="service account default")
         yield Cluster(podpass, kubectl.within("default"))
     left = [line for line in open("/proc/mounts") if str(directory) in line]
@@ -101,3 +106,28 @@ def test_a_volume_follows_its_config_map_and_secret_at_once(cluster):
                    what=f"the new {kind} in the container")
         print(f"{kind} changed to seen in the container: {time.monotonic() - changed:.2f} s")
     cluster.kubectl("delete", "pod", "reader")
+
+
+def test_the_node_role_runs_pods_of_an_api_server_elsewhere(tmp_path):
+    (tmp_path / "api").mkdir()
+    with Podpass(tmp_path / "api", "--node", "off") as podpass:
+        kubectl = Kubectl(podpass.kubeconfig, tmp_path).within("default")
+        with (tmp_path / "log").open("wb") as log:
+            role = subprocess.Popen([os.environ["PODPASS"], "node", "--data-dir", str(tmp_path / "data"), "--node-name", "far",
+                                     "--kubeconfig", str(podpass.kubeconfig)], stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            Lines(role.stdout).until("podpass node is ready", 20)
+            kubectl("wait", "--for=condition=Ready", "node", "far", "--timeout=30s")
+            image_archive(tmp_path / "image.tar")
+            import_image(tmp_path / "data" / "node", tmp_path / "image.tar")
+            eventually(lambda: kubectl.run("get", "serviceaccount", "default").returncode == 0, what="service account default")
+            kubectl("apply", "-f", "-", stdin=pod("guest", "test -s /var/run/secrets/kubernetes.io/serviceaccount/token"))
+            phase = ("get", "pod", "guest", "-o", "jsonpath={.status.phase}")
+            eventually(lambda: kubectl(*phase) in ("Succeeded", "Failed"), what="the end of pod guest")
+            assert kubectl(*phase) == "Succeeded"
+            role.terminate()
+            assert role.wait(20) == 0, (tmp_path / "log").read_text()
+        finally:
+            role.kill()
+            role.wait()
+    assert str(tmp_path) not in open("/proc/mounts").read()

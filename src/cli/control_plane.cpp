@@ -36,19 +36,19 @@ ControlPlane::ControlPlane(ControlPlaneFlags flags, const Clock& clock)
     : flags_(std::move(flags)), clock_(clock), directory_(fs::absolute(flags_.dataDir)) {}
 
 ControlPlane::~ControlPlane() {
-  if (!apiServer_) ready_.set_value(nullptr);  // a request may wait for it, and the listener for the request
+  if (!serving_) ready_.set_value(nullptr);  // a request may wait for it, and the listener for the request
   stop();
 }
 
 Result<void> ControlPlane::start() {
   if (Result<void> made = makeDirectories(directory_, 0700); !made) return made;
-  for (const auto step : {&ControlPlane::openKeysAndAuthority, &ControlPlane::listen, &ControlPlane::serve, &ControlPlane::bootstrap,
-                          &ControlPlane::startControllers, &ControlPlane::writeKubeconfig})
+  for (const auto step : {&ControlPlane::openStore, &ControlPlane::listen, &ControlPlane::assemble, &ControlPlane::bootstrap,
+                          &ControlPlane::serve, &ControlPlane::startControllers, &ControlPlane::writeKubeconfig})
     if (Result<void> done = (this->*step)(); !done) return done;
   return {};
 }
 
-Result<void> ControlPlane::openKeysAndAuthority() {
+Result<void> ControlPlane::openStore() {
   Result<token::SigningKeys::Settings> settings = flags_.keys.settings();
   if (!settings) return settings.error();
   jwksMaxAge_ = settings->cacheLife;
@@ -59,14 +59,13 @@ Result<void> ControlPlane::openKeysAndAuthority() {
   if (!store) return store.error();
   store_ = *std::move(store);
   signingKeys_ = std::make_unique<token::SigningKeys>(*store_, *encryption_, clock_, *settings);
-  // Beside the rest, because to find the primes of a first RSA key takes 0.1 s and more; after the store, whose lock keeps the directory
-  // ours.
-  std::future<Result<void>> keysToCome = std::async(std::launch::async, [&] { return flags_.keys.open(*signingKeys_, directory_); });
+  // Beside what needs no key, because to find the primes of a first RSA key takes 0.1 s and more; after the store, whose lock keeps the
+  // directory ours.
+  keysToCome_ = std::async(std::launch::async, [this] { return flags_.keys.open(*signingKeys_, directory_); });
   Result<crypto::Authority> authority = crypto::Authority::openOrMake(directory_, "podpass-ca", clock_.now());
   if (!authority) return authority.error();
   authority_ = *std::move(authority);
-  if (Result<void> opened = keysToCome.get(); !opened) return opened;
-  return signingKeys_->start();
+  return {};
 }
 
 // The port may be chosen by the system, and the issuer names it: listen first, serve when everything below is made.
@@ -102,7 +101,7 @@ Result<void> ControlPlane::listen() {
   return {};
 }
 
-Result<void> ControlPlane::serve() {
+Result<void> ControlPlane::assemble() {
   registry_ = std::make_unique<server::Registry>(*store_, clock_);
   admission_ = std::make_unique<server::Admission>(*registry_);
   registry_->setAdmission(admission_.get());
@@ -135,7 +134,6 @@ Result<void> ControlPlane::serve() {
                                    .audit = audit_.get()};
   apiServer_ = std::make_unique<server::ApiServer>(std::move(options), *registry_, *admission_, *authenticator_, *authorizer_, *issuer_,
                                                    *verifier_, ring, clock_);
-  ready_.set_value(apiServer_.get());
   client_ = clientOf({.name = "system:podpass", .groups = {"system:masters"}});
   return {};
 }
@@ -164,7 +162,15 @@ Result<void> ControlPlane::bootstrap() {
   hands.join();
   for (const Result<void>& each : made)
     if (!each) return each;
+  return {};
+}
+
+Result<void> ControlPlane::serve() {
+  if (Result<void> opened = keysToCome_.get(); !opened) return opened;
+  if (Result<void> started = signingKeys_->start(); !started) return started;
   registry_->setWebhooks(webhooks_.get());  // not before: a webhook that is away must not keep us from starting
+  ready_.set_value(apiServer_.get());
+  serving_ = true;
   return {};
 }
 

@@ -78,21 +78,23 @@ class ControlPlane {
   [[nodiscard]] std::string readyText() const;
 
  private:
-  Result<void> openKeysAndAuthority();
+  Result<void> openStore();
   Result<void> listen();
-  Result<void> serve();
+  Result<void> assemble();
   Result<void> bootstrap();
+  Result<void> serve();
   Result<void> startControllers();
   Result<void> writeKubeconfig();
 
   const ControlPlaneFlags flags_;
   const Clock& clock_;
   const std::filesystem::path directory_;
-  bool stopped_ = false;
+  bool serving_ = false, stopped_ = false;
   // In the order of the start: each stands on those above it.
   std::unique_ptr<token::KeyEncryption> encryption_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<token::SigningKeys> signingKeys_;
+  std::future<Result<void>> keysToCome_;  // waits for them when it is destroyed
   std::chrono::seconds jwksMaxAge_{0};
   std::optional<crypto::Authority> authority_;
   http::TlsFiles tls_;

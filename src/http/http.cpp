@@ -39,6 +39,7 @@ bool equalIgnoringCase(std::string_view a, std::string_view b) {
 }
 
 std::optional<std::string> percentDecoded(std::string_view text, bool plusIsSpace) {
+  if (text.find_first_of("%+") == std::string_view::npos) return std::string(text);
   std::string decoded;
   decoded.reserve(text.size());
   for (std::size_t i = 0; i < text.size(); ++i) {

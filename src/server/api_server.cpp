@@ -105,7 +105,9 @@ struct ApiServer::Parts {
       if (Result<void> allowed = impersonate(authorizer, request, asked); !allowed) co_return failure(allowed.error());
       exchange.impersonator = std::exchange(context.user, std::move(asked));
     }
-    const auth::Decision decision = authorizer.authorize(attributesOf(info, request, context.user));
+    auth::Attributes asked = attributesOf(info, request, std::move(context.user));  // lent: copying all it holds is felt
+    const auth::Decision decision = authorizer.authorize(asked);
+    context.user = std::move(asked.user);
     if (audit != nullptr) {
       context.annotations["authorization.k8s.io/decision"] = decision.allowed ? "allow" : "forbid";
       context.annotations["authorization.k8s.io/reason"] = decision.reason;

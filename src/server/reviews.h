@@ -24,7 +24,7 @@ class Reviews {
 
  private:
   [[nodiscard]] json::object accessStatus(const auth::Attributes& attributes) const;
-  [[nodiscard]] json::object tokenReview(const json::object& spec) const;
+  [[nodiscard]] asio::awaitable<json::object> tokenReview(const json::object& spec) const;  // spec outlives it
 
   asio::awaitable<std::optional<json::object>> foreignTokenReview(json::object spec) const;
 

@@ -268,6 +268,23 @@ TEST(Verifier, ForgetsCachedSignaturesWhenTheRingChanges) {
   EXPECT_EQ(cluster.refusal(token), "invalid signature, no keys found");
 }
 
+TEST(Verifier, KnowsATokenForTenSecondsButJudgesItEachTime) {
+  Cluster cluster;
+  const std::string token = boundToken();
+  const std::vector<std::string> other{"other"};
+  EXPECT_FALSE(cluster.verifier.verifyKnown(token, {})) << "not verified yet";
+  ASSERT_EQ(cluster.refusal(token), "accepted");
+  ASSERT_TRUE(cluster.verifier.verifyKnown(token, {}));
+  EXPECT_EQ((*cluster.verifier.verifyKnown(token, {}))->username, cluster.verifier.verify(token, {})->username);
+  EXPECT_FALSE(*cluster.verifier.verifyKnown(token, other)) << "the audience is judged";
+  EXPECT_FALSE(cluster.verifier.verifyKnown(token + "A", {})) << "another token";
+  EXPECT_FALSE(cluster.verifier.verifyKnown(std::string(1u << 20, 'a'), {}));
+  cluster.objects.erase("serviceaccounts/default/default");
+  EXPECT_FALSE(*cluster.verifier.verifyKnown(token, {})) << "the account is gone";
+  cluster.clock.advance(std::chrono::seconds(10));
+  EXPECT_FALSE(cluster.verifier.verifyKnown(token, {})) << "forgotten";
+}
+
 TEST(Verifier, ChecksALegacyTokenAgainstItsSecret) {
   struct Case {
     const char* why;

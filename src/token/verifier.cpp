@@ -15,8 +15,8 @@ constexpr std::string_view kClaimPrefix = "kubernetes.io/serviceaccount/";
 constexpr std::size_t kMaxToken = 16u << 10;
 constexpr std::int64_t kLeewaySeconds = 60;
 constexpr std::int64_t kLatestDate = std::int64_t{1} << 53;  // beyond it a JSON number is not exact
-constexpr std::chrono::seconds kSignatureLife{10};
-constexpr std::size_t kSignatureShare = 1024;  // per shard
+constexpr std::chrono::seconds kProvenLife{10};
+constexpr std::size_t kShare = 256;  // tokens in a shard, of some 2 KB each
 constexpr std::size_t kShards = 16;
 
 Error refused(std::string sentence) { return Error{Reason::Unauthorized, std::move(sentence)}; }
@@ -46,22 +46,27 @@ bool isDeleted(const json::object& object, WallTime now) {
   return at && *at < now - std::chrono::seconds(kLeewaySeconds);
 }
 
-}  // namespace
+// What a token of ours says: its form, issuer and signature were checked, its times and bound objects were not.
+struct Proven {
+  bool legacy = false;
+  json::object payload;
+};
 
-// Tokens whose signature was good a moment ago. Only the signature: times and bound objects are judged at each call.
-class SignatureCache {
+// Tokens that were proven a moment ago. Only what cannot change: times and bound objects are judged at each call.
+class ProvenTokens {
  public:
-  bool holds(const std::string& digest, const std::shared_ptr<const KeyRing>& ring, SteadyTime now) {
+  using Ring = std::shared_ptr<const KeyRing>;
+  std::shared_ptr<const Proven> find(const std::string& digest, const Ring& ring, SteadyTime now) {
     Shard& shard = shardOf(digest);
     std::lock_guard lock(shard.mutex);
     const auto found = shard.good.find(digest);
-    return found != shard.good.end() && found->second.isOf(ring) && found->second.until > now;
+    return found != shard.good.end() && found->second.isOf(ring) && found->second.until > now ? found->second.token : nullptr;
   }
-  void add(const std::string& digest, const std::shared_ptr<const KeyRing>& ring, SteadyTime now) {
+  void add(const std::string& digest, const Ring& ring, SteadyTime now, std::shared_ptr<const Proven> token) {
     Shard& shard = shardOf(digest);
     std::lock_guard lock(shard.mutex);
-    if (shard.good.size() >= kSignatureShare) shard.good.clear();
-    shard.good[digest] = {ring, now + kSignatureLife};
+    if (shard.good.size() >= kShare) shard.good.clear();
+    shard.good[digest] = {ring, now + kProvenLife, std::move(token)};
   }
 
  private:
@@ -69,9 +74,8 @@ class SignatureCache {
     // A rotation makes every answer stale at once. Not a plain pointer: the next ring may lie where the last one lay.
     std::weak_ptr<const KeyRing> ring;
     SteadyTime until;
-    [[nodiscard]] bool isOf(const std::shared_ptr<const KeyRing>& other) const {
-      return !ring.owner_before(other) && !other.owner_before(ring);
-    }
+    std::shared_ptr<const Proven> token;
+    [[nodiscard]] bool isOf(const Ring& other) const { return !ring.owner_before(other) && !other.owner_before(ring); }
   };
   struct Shard {
     std::mutex mutex;
@@ -81,30 +85,50 @@ class SignatureCache {
   std::array<Shard, kShards> shards_;
 };
 
+}  // namespace
+
 struct Verifier::Parts {
   std::vector<std::string> issuers, apiAudiences;
   const Snapshot<KeyRing>& ring;
   BoundObjects objects;
   const Clock& clock;
-  SignatureCache cache;
+  ProvenTokens proven;
   Snapshot<LegacyUse> legacyUse;
   mutable TokenUses uses;
 
-  Result<void> signature(std::string_view compact, const jose::UnverifiedJws& jws) {
-    const std::shared_ptr<const KeyRing> keys = ring.load();
-    const std::string digest = sha256(compact);
-    if (cache.holds(digest, keys, clock.steady())) return {};
+  static Result<void> signature(const KeyRing& keys, const jose::UnverifiedJws& jws) {
     bool tried = false;
-    for (const auto& key : keys->keys()) {
+    for (const auto& key : keys.keys()) {
       if (!jws.kid.empty() && key->kid != jws.kid) continue;
       tried = true;
-      if (!jose::verifies(*key, jws)) continue;
-      cache.add(digest, keys, clock.steady());
-      return {};
+      if (jose::verifies(*key, jws)) return {};
     }
     if (!tried) return refused("invalid signature, no keys found");
     return refused(jws.kid.empty() ? "invalid signature: no key of this issuer made it"
                                    : "invalid signature: it was not made by the key that the token names");
+  }
+
+  // Whether the issuer of this ring made the token, and what it says.
+  Result<Proven> prove(std::string_view compact, const KeyRing& keys) const {
+    const auto bad = [](Error cause) {
+      return Error{Reason::Unauthorized, "invalid bearer token", "", std::make_shared<Error>(std::move(cause))};
+    };
+    Result<jose::UnverifiedJws> jws = jose::parseCompactJws(compact);
+    if (!jws) return bad(jws.error());
+    // RFC 8725 §3.11: what another protocol signed under this key is no service account token. Kubernetes writes no typ, external signers
+    // JWT.
+    if (!jws->typ.empty() && jws->typ != "JWT")
+      return bad(refused("the token's typ is " + quoted(jws->typ.substr(0, 64)) + ", expected JWT or none"));
+    const std::string_view issuer = textAt(jws->payload, {"iss"});
+    const bool legacy = issuer == kLegacyIssuer;
+    if (!legacy && std::find(issuers.begin(), issuers.end(), issuer) == issuers.end())
+      return bad(refused("token issuer " + quoted(issuer.substr(0, 256)) + " is invalid"));
+    if (Result<void> good = signature(keys, *jws); !good) return good.error();
+    return Proven{legacy, std::move(jws->payload)};
+  }
+
+  Result<Identity> judge(const Proven& token, std::string_view compact, std::span<const std::string> audiences) {
+    return token.legacy ? legacyToken(token.payload, compact, audiences) : boundToken(token.payload, audiences);
   }
 
   // A rotation signs legacy tokens anew, and pods have the old copy mounted for a while: it says the same, byte for byte, and the Secret's
@@ -115,7 +139,7 @@ struct Verifier::Parts {
     const auto payload = [](const jose::UnverifiedJws& jws) {
       return std::string_view(jws.signingInput).substr(jws.signingInput.find('.'));
     };
-    return payload(*copy) == payload(*presented) && signature(stored, *copy);
+    return payload(*copy) == payload(*presented) && signature(*ring.load(), *copy);
   }
 
   Result<std::vector<std::string>> audiences(const json::object& payload, std::span<const std::string> asked) const {
@@ -293,23 +317,26 @@ const std::vector<std::string>& Verifier::apiAudiences() const { return parts_->
 const TokenUses& Verifier::uses() const { return parts_->uses; }
 void Verifier::onLegacyUse(LegacyUse due) { parts_->legacyUse.store(std::make_shared<const LegacyUse>(std::move(due))); }
 
+std::optional<Result<Identity>> Verifier::verifyKnown(std::string_view compactToken, std::span<const std::string> audiences) const {
+  if (compactToken.size() > kMaxToken) return std::nullopt;
+  const auto known = parts_->proven.find(sha256(compactToken), parts_->ring.load(), parts_->clock.steady());
+  if (!known) return std::nullopt;
+  return parts_->judge(*known, compactToken, audiences);
+}
+
 Result<Identity> Verifier::verify(std::string_view compactToken, std::span<const std::string> audiences) const {
   if (compactToken.size() > kMaxToken)
     return Error{Reason::Unauthorized, "invalid bearer token", "", std::make_shared<Error>(refused("the token is larger than 16 KiB"))};
-  Result<jose::UnverifiedJws> jws = jose::parseCompactJws(compactToken);
-  if (!jws) return Error{Reason::Unauthorized, "invalid bearer token", "", std::make_shared<Error>(jws.error())};
-  // RFC 8725 §3.11: what another protocol signed under this key is no service account token. Kubernetes writes no typ, external signers
-  // JWT.
-  if (!jws->typ.empty() && jws->typ != "JWT")
-    return Error{Reason::Unauthorized, "invalid bearer token", "",
-                 std::make_shared<Error>(refused("the token's typ is " + quoted(jws->typ.substr(0, 64)) + ", expected JWT or none"))};
-  const std::string_view issuer = textAt(jws->payload, {"iss"});
-  const bool legacy = issuer == kLegacyIssuer;
-  if (!legacy && std::find(parts_->issuers.begin(), parts_->issuers.end(), issuer) == parts_->issuers.end())
-    return Error{Reason::Unauthorized, "invalid bearer token", "",
-                 std::make_shared<Error>(refused("token issuer " + quoted(issuer.substr(0, 256)) + " is invalid"))};
-  if (Result<void> good = parts_->signature(compactToken, *jws); !good) return good.error();
-  return legacy ? parts_->legacyToken(jws->payload, compactToken, audiences) : parts_->boundToken(jws->payload, audiences);
+  const std::string digest = sha256(compactToken);
+  const std::shared_ptr<const KeyRing> keys = parts_->ring.load();
+  std::shared_ptr<const Proven> token = parts_->proven.find(digest, keys, parts_->clock.steady());
+  if (!token) {
+    Result<Proven> proven = parts_->prove(compactToken, *keys);
+    if (!proven) return proven.error();
+    token = std::make_shared<const Proven>(*std::move(proven));
+    parts_->proven.add(digest, keys, parts_->clock.steady(), token);
+  }
+  return parts_->judge(*token, compactToken, audiences);
 }
 
 }  // namespace podpass::token

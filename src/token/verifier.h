@@ -37,8 +37,8 @@ using BoundObjects = std::function<Result<DocumentPtr>(std::string_view resource
 
 // Decides whether a bearer token is a service account token that this issuer stands for.
 // Checks run in this order, and a refusal names the one that failed: form, issuer, key id, signature, issuer again, audience, time, bound
-// objects (RFC 7519 §4.1, KEP-1205, RFC 8725; texts of spec tokens.md §3). Legacy and bound tokens both. A good answer is cached for
-// at most 10 s of the signature work only: bound objects and times are checked on every call.
+// objects (RFC 7519 §4.1, KEP-1205, RFC 8725; texts of spec tokens.md §3). Legacy and bound tokens both. That the form, issuer
+// and signature are good is remembered for at most 10 s; audiences, times and bound objects are judged on every call.
 // Thread-safe: one Verifier serves every event loop. The ring and the clock outlive it.
 class Verifier {
  public:
@@ -51,6 +51,8 @@ class Verifier {
   // Who the token proves to be, for at least one of `audiences` (empty: the API server's own).
   // Unauthorized: the token is bad; the sentence is Kubernetes' text. Unavailable: we could not find out; never a bad token.
   [[nodiscard]] Result<Identity> verify(std::string_view compactToken, std::span<const std::string> audiences) const;
+  // The same without parsing and checking a signature, for an event loop; nullopt: the token was not verified a moment ago.
+  [[nodiscard]] std::optional<Result<Identity>> verifyKnown(std::string_view compactToken, std::span<const std::string> audiences) const;
   [[nodiscard]] const std::vector<std::string>& apiAudiences() const;
   [[nodiscard]] const TokenUses& uses() const;
   // `due` is called, on the verifying thread, when the label kubernetes.io/legacy-token-last-used of the Secret whose token was used is

@@ -104,11 +104,10 @@ Result<void> up(const UpOptions& options) {
   PodSide podSide{control.host(), control.port()};
   if (ownContainerd) podSide = serveForPods(control, flags.bind, places);
   if (podSide.listener) {
-    const Result<std::string> there = (*sts)->serveAlsoOn(podSide.host);
-    if (there)
-      endpoints["stsForPods"] = *there;
-    else
-      log::warn("pods cannot reach the STS", {{"err", log::chain(there.error())}});
+    const Result<irsa::StsServer::Urls> there = (*sts)->serveAlsoOn(podSide.host);
+    if (!there) log::warn("pods cannot reach the STS", {{"err", log::chain(there.error())}});
+    if (there) endpoints["stsForPods"] = there->sts;
+    if (there && !there->proxy.empty()) endpoints["stsProxyForPods"] = there->proxy;
   }
   if (withNode) {
     agent =

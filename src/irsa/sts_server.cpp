@@ -67,7 +67,8 @@ struct StsServer::Parts {
   const Clock& time;
   std::shared_ptr<const CredentialKeys> keys;
   std::unique_ptr<StsService> service;
-  std::unique_ptr<http::Server> server, second, tlsServer, proxy;  // tlsServer: behind the proxy, when `server` speaks plain HTTP
+  std::unique_ptr<http::Server> server, second, proxy, secondProxy;
+  std::unique_ptr<http::Server> tlsServer;  // behind the proxies, because `server` may speak plain HTTP
   std::string proxyHost;
 };
 
@@ -100,20 +101,30 @@ Result<void> StsServer::start() {
   return parts.proxy->start();
 }
 
-Result<std::string> StsServer::serveAlsoOn(const std::string& bind) {
+Result<StsServer::Urls> StsServer::serveAlsoOn(const std::string& bind) {
   Parts& parts = *parts_;
-  Result<void> started;
-  for (const unsigned short port : {parts.server->port(), static_cast<unsigned short>(0)}) {
-    parts.second = parts.serve(bind, port, true, parts.handler());
-    started = parts.second->start();
-    if (started) return urlOf("https", bind, parts.second->port());
-  }
-  parts.second = nullptr;
-  return started.error();
+  const auto listen = [&](std::unique_ptr<http::Server>& server, unsigned short wanted, bool tls, const http::Handler& handler) {
+    Result<void> started;
+    for (const unsigned short port : {wanted, static_cast<unsigned short>(0)}) {
+      server = parts.serve(bind, port, tls, handler);
+      started = server->start();
+      if (started) break;
+      server = nullptr;
+    }
+    return started;
+  };
+  if (Result<void> started = listen(parts.second, parts.server->port(), true, parts.handler()); !started) return started.error();
+  Urls urls{.sts = urlOf("https", bind, parts.second->port()), .proxy = {}};
+  if (!parts.proxy) return urls;
+  const http::Handler handler = connectProxy(parts.tlsServer->port());
+  if (Result<void> started = listen(parts.secondProxy, parts.proxy->port(), false, handler); !started) return started.error();
+  urls.proxy = urlOf("http", bind, parts.secondProxy->port());
+  return urls;
 }
 
 void StsServer::stop() {
-  for (const std::unique_ptr<http::Server>* server : {&parts_->proxy, &parts_->tlsServer, &parts_->second, &parts_->server})
+  for (const std::unique_ptr<http::Server>* server :
+       {&parts_->secondProxy, &parts_->proxy, &parts_->tlsServer, &parts_->second, &parts_->server})
     if (*server) (*server)->stop(1s);
   parts_->directory.stop();
   parts_->refusals.stop();

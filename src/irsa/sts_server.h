@@ -30,8 +30,11 @@ class StsServer {
   StsServer(const StsServer&) = delete;
   StsServer& operator=(const StsServer&) = delete;
   Result<void> start();
-  // Listens there, too, with the same port when it is free. Gives the URL.
-  Result<std::string> serveAlsoOn(const std::string& bind);
+  // Listens there, too, and so does the proxy when there is one; with the same ports when they are free.
+  struct Urls {
+    std::string sts, proxy;  // proxy: "" without one
+  };
+  Result<Urls> serveAlsoOn(const std::string& bind);
   void stop();
   [[nodiscard]] std::string url() const;       // after start()
   [[nodiscard]] std::string proxyUrl() const;  // "" without a proxy

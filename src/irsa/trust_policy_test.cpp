@@ -153,7 +153,7 @@ TEST(TrustPolicyVerdict, NamesStatementConditionExpectedAndFound) {
   const Case cases[] = {
       {"another service account", "shop:cart", "shop:till",
        R"(statement 0 (pods): the condition StringEquals on issuer.example/id/1:sub expected "system:serviceaccount:shop:till", found "system:serviceaccount:shop:cart")",
-       ""},
+       R"(if it may have the role, add "system:serviceaccount:shop:cart" to StringEquals on issuer.example/id/1:sub in the role's trust policy; if not, come with a token that says "system:serviceaccount:shop:till")"},
       {"a wildcard under StringEquals", "shop:cart", "shop:*",
        R"(statement 0 (pods): the condition StringEquals on issuer.example/id/1:sub expected "system:serviceaccount:shop:*", found "system:serviceaccount:shop:cart")",
        "StringEquals takes * and ? literally: write StringLike"},

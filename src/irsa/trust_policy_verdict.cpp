@@ -123,6 +123,9 @@ void explain(const StatementVerdict& statement, TrustVerdict& verdict) {
     verdict.reason = nameOf(statement) + ": the condition " + each.test + " on " + each.key + " expected " + listed(each.expected) +
                      ", found " + (each.present ? listed(each.found) : "no such key");
     verdict.fix = each.note;
+    if (verdict.fix.empty() && each.test == "StringEquals" && each.found.size() == 1)
+      verdict.fix = "if it may have the role, add " + quoted(each.found.front()) + " to " + each.test + " on " + each.key +
+                    " in the role's trust policy; if not, come with a token that says " + listed(each.expected);
     return;
   }
 }

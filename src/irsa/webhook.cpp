@@ -50,6 +50,17 @@ std::string warning(std::string text) {
   return "pod identity: " + text;
 }
 
+// A volume that is given already is not given twice, but its injection may say more in the environment: which endpoint, which CA.
+void addEnvironment(Injection& given, const Injection& more) {
+  for (const VariableGroup& group : more.environment) {
+    const auto says = [&group](const Variable& variable) {
+      return std::find(group.names.begin(), group.names.end(), variable.name) != group.names.end();
+    };
+    const auto overlaps = [&says](const VariableGroup& other) { return std::any_of(other.variables.begin(), other.variables.end(), says); };
+    if (std::none_of(given.environment.begin(), given.environment.end(), overlaps)) given.environment.push_back(group);
+  }
+}
+
 }  // namespace
 
 struct Webhook::Decision {
@@ -94,7 +105,7 @@ Webhook::Decision Webhook::decide(std::string_view ns, const PodView& pod, const
   return decision;
 }
 
-// What TokenInjections add. A volume that AWS's methods, or an earlier injection, give already is not given twice.
+// What TokenInjections add to AWS's methods.
 void Webhook::inject(Decision& decision, std::string_view ns, const PodView& pod, const std::optional<Account>& account) const {
   const std::shared_ptr<const std::vector<TokenInjection>> injections = sources_.injections.load();
   if (injections->empty()) return;
@@ -104,7 +115,10 @@ void Webhook::inject(Decision& decision, std::string_view ns, const PodView& pod
     std::optional<Injection> injection = each.injectionFor(ns, pod, annotations.if_object());
     if (!injection) continue;
     const auto same = [&injection](const Injection& other) { return other.volume == injection->volume; };
-    if (std::any_of(decision.injections.begin(), decision.injections.end(), same)) continue;
+    if (const auto given = std::find_if(decision.injections.begin(), decision.injections.end(), same); given != decision.injections.end()) {
+      addEnvironment(*given, *injection);
+      continue;
+    }
     if (options_.warn) decision.warnings.push_back(warning("TokenInjection " + each.name() + " gave a token for " + injection->audience));
     decision.injections.push_back(*std::move(injection));
   }

@@ -140,6 +140,23 @@ TEST(Webhook, AppliesTokenInjectionsBesideTheRole) {
   EXPECT_NE(server.get("/metrics", true).find("{method=\"token_injection\"} 1\n"), std::string::npos);
 }
 
+TEST(Webhook, ATokenInjectionMaySayMoreAboutTheRoleOfAws) {
+  Answering server;
+  const char* text = R"({"metadata":{"name":"endpoint"},"spec":{"profile":"AWSWebIdentity","env":[{"name":"AWS_CA_BUNDLE","value":"/ca"},
+      {"name":"AWS_REGION","value":"eu-west-1"},{"name":"AWS_ROLE_ARN","value":"another"}]}})";
+  server.sources.injections.store(
+      std::make_shared<const std::vector<TokenInjection>>(std::vector{*TokenInjection::read(json::parse(text).as_object())}));
+  Account account = withRole();
+  account.annotations = R"({"eks.amazonaws.com/role-arn":"reader"})";
+  server.sources.accounts.put("shop", "cart", account);
+  const std::string patch = Answering::patchIn(server.mutate("cart"));
+  EXPECT_NE(patch.find(R"({"name":"AWS_CA_BUNDLE","value":"/ca"},{"name":"AWS_REGION","value":"eu-west-1"}])"), std::string::npos) << patch;
+  EXPECT_EQ(patch.find("another"), std::string::npos) << "what the webhook of AWS says is not overridden";
+  const std::size_t volume = patch.find(R"("name":"aws-iam-token","projected")");
+  ASSERT_NE(volume, std::string::npos);
+  EXPECT_EQ(patch.find(R"("name":"aws-iam-token","projected")", volume + 1), std::string::npos);
+}
+
 TEST(Webhook, ReadsAnAccountThatItDoesNotKnow) {
   std::atomic<int> reads = 0;
   Answering server({}, [&reads](const std::string& ns, const std::string& name) -> Result<std::optional<Account>> {

@@ -177,6 +177,14 @@ TEST(OpenApi, PatchTakesWhatKubectlLooksFor) {
   EXPECT_NE(objectAt(v3, {"paths", "/api/v1/namespaces/{namespace}/pods/{name}", "patch", "requestBody", "content",
                           "application/strategic-merge-patch+json"}),
             nullptr);
+  Kind ours = kLease;
+  ours.group = "iam.podpass.dev";
+  const json::object own = openApiV3Document({&ours}, "iam.podpass.dev/v1");
+  const json::object* content =
+      objectAt(own, {"paths", "/apis/iam.podpass.dev/v1/namespaces/{namespace}/leases/{name}", "patch", "requestBody", "content"});
+  ASSERT_NE(content, nullptr);
+  EXPECT_TRUE(content->contains("application/merge-patch+json"));
+  EXPECT_FALSE(content->contains("application/strategic-merge-patch+json")) << "kubectl apply cannot compute one for a trust policy";
 }
 
 TEST(OpenApi, HasAPathForEveryVerbAndNoOther) {

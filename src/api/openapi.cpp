@@ -150,10 +150,10 @@ class Paths {
     operation["description"] = std::string(verb) + " " + std::string(body.kind);
     json::object good{{"description", "OK"}};
     if (v3_) {
-      if (writes) operation["requestBody"] = requestBody(verb, sent);
+      if (writes) operation["requestBody"] = requestBody(verb, body, sent);
       good["content"] = content({"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"}, result);
     } else {
-      if (verb == "patch") operation["consumes"] = json::array(patchTypes().begin(), patchTypes().end());
+      if (verb == "patch") operation["consumes"] = json::array(patchTypes(body).begin(), patchTypes(body).end());
       if (writes) {
         json::object bodyParameter{{"name", "body"}, {"in", "body"}, {"required", true}};
         bodyParameter["schema"] = sent;
@@ -168,17 +168,20 @@ class Paths {
     item[method] = std::move(operation);
   }
 
-  static const std::vector<std::string_view>& patchTypes() {
-    static const std::vector<std::string_view> types = {"application/apply-patch+yaml", "application/json-patch+json",
-                                                        "application/merge-patch+json", "application/strategic-merge-patch+json"};
-    return types;
+  // kubectl computes a strategic merge patch from this document where it is offered, and cannot where a part has no schema, as a trust
+  // policy. Kubernetes, too, offers it for built-in kinds only.
+  static const std::vector<std::string_view>& patchTypes(const Body& body) {
+    static const std::vector<std::string_view> all = {"application/apply-patch+yaml", "application/json-patch+json",
+                                                      "application/merge-patch+json", "application/strategic-merge-patch+json"},
+                                               ours(all.begin(), all.end() - 1);
+    return body.group.ends_with(".podpass.dev") ? ours : all;
   }
 
-  static json::object requestBody(std::string_view verb, const json::object& schema) {
+  static json::object requestBody(std::string_view verb, const Body& body, const json::object& schema) {
     static const std::vector<std::string_view> whole = {"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"};
-    json::object body{{"required", true}};
-    body["content"] = content(verb == "patch" ? patchTypes() : whole, schema);
-    return body;
+    json::object request{{"required", true}};
+    request["content"] = content(verb == "patch" ? patchTypes(body) : whole, schema);
+    return request;
   }
 
   bool v3_;

@@ -270,3 +270,45 @@ def test_a_finalizer_holds_a_deleted_object(kubectl):
     assert kubectl.json("get", "cm", "held")["metadata"]["deletionTimestamp"]
     kubectl("patch", "cm", "held", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
     wait_gone(kubectl, "cm/held")
+
+
+@pytest.mark.parametrize("kind, fields", [("signingkeys", "algorithm revoked"), ("roles.iam.podpass.dev", "trustPolicy maxSessionDuration"),
+                                          ("oidcproviders", "url clientIDs"), ("tokeninjections", "profile audience"),
+                                          ("podidentityassociations", "serviceAccountName roleArn")])
+def test_explain_knows_the_kinds_of_podpass(cluster_kubectl, kind, fields):
+    plural, _, group = kind.partition(".")  # the oldest takes the group in a flag only
+    text = cluster_kubectl("explain", plural + ".spec", *([f"--api-version={group}/v1"] if group else []))
+    for field in fields.split():
+        assert re.search(rf"^\s+{field}\s+<", text, re.MULTILINE), text
+    cluster_kubectl("get", kind)
+
+
+def test_a_role_is_applied_again_and_again(kubectl, namespace):
+    def role(*subjects):
+        condition = {"StringEquals": {"issuer.example:sub": list(subjects)}}
+        statement = {"Effect": "Allow", "Principal": {"Federated": "arn:aws:iam::000000000000:oidc-provider/issuer.example"},
+                     "Action": "sts:AssumeRoleWithWebIdentity", "Condition": condition}
+        return {"apiVersion": "iam.podpass.dev/v1", "kind": "Role", "metadata": {"name": namespace},
+                "spec": {"trustPolicy": {"Version": "2012-10-17", "Statement": [statement]}}}
+
+    assert "created" in kubectl("apply", "-f", "-", stdin=role("one"))
+    for subjects, said in ((["one"], "unchanged"), (["one", "two"], "configured")):
+        result = kubectl.run("apply", "-f", "-", stdin=role(*subjects))
+        assert result.returncode == 0 and said in result.stdout and "warning" not in result.stderr.lower(), result
+    assert kubectl("get", "iamrole", namespace, "-o", "jsonpath={..issuer\\.example:sub}") == '["one","two"]'
+    kubectl("delete", "iamrole", namespace)
+
+
+def test_events_tells_what_happened(kubectl):
+    needs(kubectl, 26, "events")
+    kubectl("run", "p", "--image=busybox", "--restart=Never")
+    eventually(lambda: "FailedScheduling" in kubectl("events", "--for", "pod/p"), what="the event")
+    assert "Pod/p" in kubectl("events")
+
+
+def test_describe_shows_accounts_and_secrets(kubectl):
+    account = kubectl("describe", "sa", "default")
+    assert "Image pull secrets:" in account
+    assert re.search(r"^Mountable secrets:\s+default-token-[a-z0-9]{5}$", account, re.MULTILINE) or kubectl.version() >= (1, 35), account
+    secret = kubectl("describe", "secret", kubectl("get", "sa", "default", "-o", "jsonpath={.secrets[0].name}"))
+    assert "Type:  kubernetes.io/service-account-token" in secret and re.search(r"^token:\s+eyJ", secret, re.MULTILINE), secret

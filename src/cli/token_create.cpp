@@ -45,7 +45,8 @@ void addTokenCreate(CLI::App& token, Chosen& chosen) {
   CLI::App* verb = token.add_subcommand("create", "ask the API server for a token of a service account, and print it");
   verb->add_option("name", options->name, "the service account")->required();
   verb->add_option("-n,--namespace", options->ns, "its namespace; default: the context's");
-  verb->add_option("--audience", options->audiences, "whom the token is for; may be repeated; default: the API server");
+  verb->add_option("--audience", options->audiences, "whom the token is for; may be repeated; default: the API server")
+      ->allow_extra_args(false);  // or it takes the name for one more
   verb->add_option("--duration", options->duration, "how long it shall live, as 10m or 1h30m; the server may decide otherwise")
       ->check(CLI::Validator(
           [](const std::string& text) {

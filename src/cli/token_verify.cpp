@@ -172,7 +172,8 @@ void addTokenVerify(CLI::App& token, Chosen& chosen) {
   verb->add_option("--jwks", options->jwks, "the issuer's keys, in this file; nothing is fetched");
   verb->add_option("--issuer", options->issuer, "the issuer that the token must be of; without --jwks its keys are fetched");
   verb->add_option("--issuer-ca", options->issuerCa, "CA certificate of the issuer; default: the system's");
-  verb->add_option("--audience", options->audiences, "the token must be for one of these; may be repeated");
+  verb->add_option("--audience", options->audiences, "the token must be for one of these; may be repeated")
+      ->allow_extra_args(false);  // or it takes the file for one more
   verb->add_option("--skew", options->skewSeconds, "seconds by which the issuer's clock may differ from this one")
       ->check(CLI::Range(0, 300))
       ->capture_default_str();

@@ -61,6 +61,12 @@ def test_a_proxy_learns_who_asks(issuer, verifier):
     assert "the token is not for this audience: expected 'api'" in headers["WWW-Authenticate"]
 
 
+def test_an_audience_does_not_swallow_the_file(issuer, tmp_path):
+    (tmp_path / "token").write_text(token_of(issuer, "api"))
+    done = podpass("token", "verify", "--kubeconfig", str(issuer.kubeconfig), "--audience", "api", str(tmp_path / "token"))
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_token_is_verified_by_the_issuers_own_documents(issuer):
     command = ["token", "verify", "--issuer", issuer.issuer, "--issuer-ca", str(issuer.data / "ca.crt"), "--audience", "api"]
     good = podpass(*command, stdin=token_of(issuer, "api"))

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The walkthrough "Projected Service Account Token", command by command, with real kubectl and a real container.
+# The walkthrough "Projected Service Account Token", command by command, with real kubectl and a real container; then how it goes on:
+# a second token, and with it an AWS role.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 [ "$(id -u)" = 0 ] || { echo "The demo runs containers, and that needs root; podpass up --node off works without."; exit 1; }
@@ -27,7 +28,7 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-"$podpass" up --data-dir "$work/data" --port 0 >"$work/out" 2>"$work/log" &
+"$podpass" up --data-dir "$work/data" --port 0 --sts-connect-proxy 127.0.0.1:0 >"$work/out" 2>"$work/log" &
 server=$!
 until_ok 20 grep -q 'podpass is ready' "$work/out" || give_up "podpass did not become ready"
 cat "$work/out"
@@ -100,6 +101,90 @@ show 'sed "s/eks-iam-test2/no-token/; s/^spec:/spec:\n  automountServiceAccountT
 claim "automountServiceAccountToken: false keeps the token out" sh -c "kubectl get pod no-token -ojson | jq -e '.spec.volumes == null'"
 show 'kubectl delete pod eks-iam-test2 --grace-period=1'
 claim "the token dies with its pod" test "$(code "$token")" = 401
+
+
+# The second half: the webhook injects a second token, and STS gives an AWS role for it.
+role=arn:aws:iam::000000000000:role/s3-reader
+provider=$(kubectl get oidcprovider podpass -o jsonpath='{.status.arn}')
+show 'kubectl create serviceaccount s3-reader'
+show 'kubectl annotate serviceaccount s3-reader eks.amazonaws.com/role-arn='$role
+trust() {  # the role's manifest, open to these subjects
+  cat <<EOF
+apiVersion: iam.podpass.dev/v1
+kind: Role
+metadata:
+  name: s3-reader
+spec:
+  trustPolicy:
+    Version: "2012-10-17"
+    Statement:
+    - Effect: Allow
+      Principal: {Federated: "$provider"}
+      Action: sts:AssumeRoleWithWebIdentity
+      Condition:
+        StringEquals:
+          ${provider#*/}:aud: sts.amazonaws.com
+          ${provider#*/}:sub: [$1]
+EOF
+}
+trust system:serviceaccount:default:s3-reader >role.yaml
+show 'cat role.yaml; kubectl apply -f role.yaml'
+show 'kubectl get roles.iam.podpass.dev'
+claim "a role with AWS's trust policy is an object like any other" kubectl wait --for=jsonpath='{.status.arn}'=$role roles.iam.podpass.dev/s3-reader --timeout=10s
+
+echo; echo "AWS CLI 2.9 has no endpoint setting, so pods with a role are given the CONNECT proxy that leads to podpass's STS."
+cat >endpoint.yaml <<EOF
+apiVersion: identity.podpass.dev/v1
+kind: TokenInjection
+metadata:
+  name: sts-endpoint
+spec:
+  profile: AWSWebIdentity
+  env:
+  - {name: HTTPS_PROXY, value: "$(jq -r .stsProxyForPods data/endpoints.json)"}
+  - {name: AWS_CA_BUNDLE, value: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt}
+  - {name: AWS_REGION, value: eu-west-1}
+EOF
+show 'cat endpoint.yaml; kubectl apply -f endpoint.yaml'
+sleep_as() {  # SERVICEACCOUNT POD: the same pod under another name and service account
+  sed "s/eks-iam-test2/$2/; s/^spec:/spec:\n  serviceAccountName: $1/" eks-iam-test2.yaml >"$2.yaml"
+  show "cat $2.yaml; kubectl apply -f $2.yaml"
+  kubectl wait --for=condition=Ready "pod/$2" --timeout=120s >/dev/null || { kubectl describe pod "$2"; give_up "the pod $2 does not run"; }
+}
+sleep_as s3-reader eks-iam-test3
+show 'kubectl exec eks-iam-test3 -- env | grep -E "^(AWS|HTTPS)_"'
+pod=$(kubectl get pod eks-iam-test3 -ojson)
+claim "the webhook injects AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE" jq -e --arg role $role \
+  '.spec.containers[0].env | from_entries | .AWS_ROLE_ARN == $role and .AWS_WEB_IDENTITY_TOKEN_FILE == "/var/run/secrets/eks.amazonaws.com/serviceaccount/token"' <<<"$pod"
+claim "and the volume aws-iam-token beside kube-api-access-xxxxx" jq -e '[.spec.volumes[].name] | contains(["aws-iam-token", "kube-api-access-"])' <<<"$pod"
+second=$(kubectl exec eks-iam-test3 -- cat /var/run/secrets/eks.amazonaws.com/serviceaccount/token)
+printf '\nThe second token says:\n'; payload <<<"$second"
+claim "the second token is for sts.amazonaws.com and lives a day" jq -e \
+  '.aud == ["sts.amazonaws.com"] and .exp - .iat == 86400 and .sub == "system:serviceaccount:default:s3-reader" and ."kubernetes.io".pod.name == "eks-iam-test3"' <<<"$(payload <<<"$second")"
+claim "the API server refuses the second token" test "$(code "$second")" = 401
+show 'kubectl exec eks-iam-test3 -- aws sts get-caller-identity --output json | tee identity.json'
+claim "the AWS CLI in the container has assumed the role" jq -es \
+  '.[0] | .Account == "000000000000" and (.Arn | startswith("arn:aws:sts::000000000000:assumed-role/s3-reader/"))' identity.json
+
+echo; echo "Another service account helps itself to the same role:"
+show 'kubectl create serviceaccount intruder; kubectl annotate serviceaccount intruder eks.amazonaws.com/role-arn='$role
+sleep_as intruder eks-iam-test4
+show 'kubectl exec eks-iam-test4 -- aws sts get-caller-identity 2>&1 | tee refused.txt'
+claim "the wrong service account is refused, in AWS's words" grep -q \
+  'An error occurred (AccessDenied) when calling the AssumeRoleWithWebIdentity operation: Not authorized to perform sts:AssumeRoleWithWebIdentity' refused.txt
+refusal() { kubectl get events --field-selector involvedObject.kind=Role,involvedObject.name=s3-reader -ojsonpath='{.items[0].metadata.name}' | sed 's/^sts\.//' | grep .; }
+until_ok 10 refusal
+show 'kubectl get events --field-selector involvedObject.kind=Role,involvedObject.name=s3-reader'
+request=$(refusal)
+export PATH=${podpass%/*}:$PATH
+show "podpass doctor request $request | tee verdict.txt"
+claim "doctor shows the condition that failed, expected and found" grep -q \
+  'FAIL .*:sub: expected "system:serviceaccount:default:s3-reader", found "system:serviceaccount:default:intruder"' verdict.txt
+claim "and the mend" grep -q '^fix: .*add "system:serviceaccount:default:intruder" to StringEquals' verdict.txt
+trust system:serviceaccount:default:s3-reader,system:serviceaccount:default:intruder >role.yaml
+echo; echo "The mend: let the role trust that service account, too."
+show 'grep sub: role.yaml; kubectl apply -f role.yaml'
+claim "after the mend the role is given" until_ok 30 kubectl exec eks-iam-test4 -- aws sts get-caller-identity
 
 printf '\n'
 for each in "${held[@]}"; do echo "held:     $each"; done

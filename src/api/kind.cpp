@@ -72,6 +72,7 @@ const std::vector<const Kind*>& allKinds() {
                            &validatingWebhookConfigurationKind(),
                            &leaseKind(),
                            &signingKeyKind(),
+                           &tokenRevocationKind(),
                            &tokenInjectionKind(),
                            &podIdentityAssociationKind(),
                            &iamRoleKind(),

@@ -29,6 +29,7 @@ const Kind& clusterRoleBindingKind();
 
 const Kind& leaseKind();
 const Kind& signingKeyKind();
+const Kind& tokenRevocationKind();
 const Kind& mutatingWebhookConfigurationKind();
 const Kind& validatingWebhookConfigurationKind();
 

@@ -195,6 +195,7 @@ TEST(Bootstrap, GivesTheDefaultRolesTheirKnownRights) {
       {"admin writes roles", asks(person("admin"), "create", "roles", "team", "", "rbac.authorization.k8s.io"), true},
       {"admin of one namespace", asks(person("admin"), "get", "pods", "other"), false},
       {"accounts find the issuer", asks(account, "get", "/openid/v1/jwks"), true},
+      {"accounts see what is revoked", asks(account, "get", "/openid/v1/revocations"), true},
       {"people need not", asks(person("x"), "get", "/openid/v1/jwks"), false},
       {"anybody sees the version", asks(nobody, "get", "/version"), true},
       {"nobody sees the kinds", asks(nobody, "get", "/api"), false},

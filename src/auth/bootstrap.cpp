@@ -48,7 +48,9 @@ const std::vector<Role>& roles() {
        {{"create", "authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews"},
         {"create", "authentication.k8s.io", "selfsubjectreviews"}}},
       {"system:service-account-issuer-discovery",
-       {{"get", "", "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/"}}},
+       {{"get", "",
+         "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/ "
+         "/openid/v1/revocations"}}},
       {"system:auth-delegator",
        {{"create", "authentication.k8s.io", "tokenreviews"}, {"create", "authorization.k8s.io", "subjectaccessreviews"}}},
       {"admin", {}, {}, "admin"},

@@ -68,7 +68,7 @@ int run(int count, char** words) {
   app.require_subcommand(1);
   Chosen chosen;
   for (const auto add :
-       {addUp, addApiserver, addWebhook, addNode, addKeys, addToken, addSts, addVerify, addDoctor, addCompletion, addVersion})
+       {addUp, addApiserver, addWebhook, addNode, addKeys, addToken, addTokens, addSts, addVerify, addDoctor, addCompletion, addVersion})
     add(app, chosen);
   try {
     app.parse(count, words);

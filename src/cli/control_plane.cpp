@@ -114,7 +114,10 @@ Result<void> ControlPlane::assemble() {
   const Snapshot<token::KeyRing>& ring = signingKeys_->ring();
   issuer_ = std::make_unique<token::Issuer>(
       issuers_.front(), ring, [this](const jose::Key& key, std::int64_t expires) { return signingKeys_->keepUntil(key, expires); });
-  verifier_ = std::make_unique<token::Verifier>(issuers_, std::vector<std::string>{kApiAudience}, ring, objects, clock_);
+  revocations_ = std::make_unique<token::Revocations>(*store_, clock_, [this] { return signingKeys_->tokensUntil(); });
+  if (Result<void> started = revocations_->start(); !started) return started;
+  verifier_ =
+      std::make_unique<token::Verifier>(issuers_, std::vector<std::string>{kApiAudience}, ring, objects, clock_, revocations_.get());
   oidcPool_ = std::make_unique<boost::asio::thread_pool>(1);
   Result<std::unique_ptr<auth::Oidc>> oidc = flags_.oidc.open(*oidcPool_, clock_);
   if (!oidc) return oidc.error();

@@ -108,6 +108,7 @@ class ControlPlane {
   std::unique_ptr<http::Client> webhookClient_;
   std::unique_ptr<server::WebhookAdmission> webhooks_;
   std::unique_ptr<token::Issuer> issuer_;
+  std::unique_ptr<token::Revocations> revocations_;
   std::unique_ptr<token::Verifier> verifier_;
   std::unique_ptr<boost::asio::thread_pool> oidcPool_;
   std::unique_ptr<auth::Oidc> oidc_;

@@ -24,6 +24,7 @@ void addNode(CLI::App& app, Chosen& chosen);
 void addToken(CLI::App& app, Chosen& chosen);
 void addTokenCreate(CLI::App& token, Chosen& chosen);  // subcommands of token
 void addTokenVerify(CLI::App& token, Chosen& chosen);
+void addTokens(CLI::App& app, Chosen& chosen);
 void addSts(CLI::App& app, Chosen& chosen);
 void addVerify(CLI::App& app, Chosen& chosen);
 void addDoctor(CLI::App& app, Chosen& chosen);

@@ -63,7 +63,7 @@ struct ApiServer::Parts {
         authenticator(authn),
         authorizer(authz),
         documents(std::move(options.serverAddress), std::move(options.jwksUri), options.jwksMaxAge, registry.store(), issuer, ring,
-                  stopping),
+                  tokens.revocations(), stopping),
         tokenRequests({options.maxTokenLife, options.extendTokens}, registry, admission, issuer, tokens, time, signers),
         reviews(tokens, authn.oidc(), authz, time, signers),
         resources(registry, authz, tokenRequests, reviews, time, stopping, nodeAccess, waiters) {}

@@ -9,6 +9,8 @@
 namespace podpass::server {
 namespace {
 
+constexpr const char* kRevocationsLife = "public, max-age=10";
+
 http::Response document(std::shared_ptr<const std::string> body, std::string type) {
   http::Response response;
   response.headers.add("Content-Type", std::move(type));
@@ -96,6 +98,13 @@ http::Response Documents::issuerDocument(const RequestInfo& info) const {
   return response;
 }
 
+http::Response Documents::revocations() const {
+  if (revocations_ == nullptr) return textResponse(404, "404 page not found\n");
+  http::Response response = document(revocations_->document(issuer_.url()), "application/json");
+  response.headers.add("Cache-Control", kRevocationsLife);
+  return response;
+}
+
 http::Response Documents::discovery(const http::Request& request, const std::string& path) const {
   Result<Representation> as = negotiate(request);
   if (!as) return failure(as.error());
@@ -125,8 +134,8 @@ http::Response Documents::answer(const http::Request& request, const RequestInfo
   const bool reads = request.method == "GET" || request.method == "HEAD";
   const auto under = [&](std::string_view root) { return path == root || path.starts_with(std::string(root) + "/"); };
   const bool known = under("/healthz") || under("/livez") || under("/readyz") || path == "/version" ||
-                     path == "/.well-known/openid-configuration" || path == "/openid/v1/jwks" || under("/api") || under("/apis") ||
-                     under("/openapi");
+                     path == "/.well-known/openid-configuration" || path == "/openid/v1/jwks" || path == "/openid/v1/revocations" ||
+                     under("/api") || under("/apis") || under("/openapi");
   if (!known) return textResponse(404, "404 page not found\n");
   if (!reads) return failure(methodNotAllowed());
   if (under("/healthz") || under("/livez") || under("/readyz")) {
@@ -135,6 +144,7 @@ http::Response Documents::answer(const http::Request& request, const RequestInfo
     return health(request, clean);
   }
   if (path == "/version") return jsonResponse(200, versionDocument());
+  if (path == "/openid/v1/revocations") return revocations();
   if (under("/openid") || under("/.well-known")) return issuerDocument(info);
   if (under("/openapi")) return openApi(request, path);
   return discovery(request, path);

@@ -7,6 +7,7 @@
 #include "server/request_info.h"
 #include "store/store.h"
 #include "token/issuer.h"
+#include "token/revocations.h"
 
 namespace podpass::server {
 
@@ -15,21 +16,24 @@ namespace podpass::server {
 class Documents {
  public:
   // `serverAddress` is told in GET /api, `jwksUri` in the issuer's discovery document; relying parties may keep
-  // both issuer documents for `jwksMaxAge`.
+  // both issuer documents for `jwksMaxAge`, and the one of the revocations for seconds. `revocations` null: it is not served.
   Documents(std::string serverAddress, std::string jwksUri, std::chrono::seconds jwksMaxAge, const Store& store,
-            const token::Issuer& issuer, const Snapshot<token::KeyRing>& ring, const std::atomic<bool>& stopping)
+            const token::Issuer& issuer, const Snapshot<token::KeyRing>& ring, const token::Revocations* revocations,
+            const std::atomic<bool>& stopping)
       : serverAddress_(std::move(serverAddress)),
         jwksUri_(std::move(jwksUri)),
         jwksMaxAge_(jwksMaxAge),
         store_(store),
         issuer_(issuer),
         ring_(ring),
+        revocations_(revocations),
         stopping_(stopping) {}
   // 404 for a path that is not served, 405 for anything but GET and HEAD.
   [[nodiscard]] http::Response answer(const http::Request& request, const RequestInfo& info) const;
 
  private:
   [[nodiscard]] http::Response health(const http::Request& request, const RequestInfo& info) const;
+  [[nodiscard]] http::Response revocations() const;
   [[nodiscard]] http::Response issuerDocument(const RequestInfo& info) const;
   [[nodiscard]] http::Response discovery(const http::Request& request, const std::string& path) const;
 
@@ -38,6 +42,7 @@ class Documents {
   const Store& store_;
   const token::Issuer& issuer_;
   const Snapshot<token::KeyRing>& ring_;
+  const token::Revocations* revocations_;
   const std::atomic<bool>& stopping_;
 };
 

@@ -238,6 +238,55 @@ TEST(Server, ServesTheDocumentsBesideTheKinds) {
   EXPECT_FALSE(second.headers.has("content-type"));
 }
 
+TEST(Server, RefusesARevokedTokenAtOnce) {
+  TestServer server;
+  const std::string token = server.token(), kind = "/apis/identity.podpass.dev/v1/tokenrevocations";
+  const http::Headers bearer = headers({{"Authorization", "Bearer " + token}});
+  const auto review = [&] {
+    return server.ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews",
+                      json::serialize(json::object{{"spec", json::object{{"token", token}}}}));
+  };
+  EXPECT_NE(server.ask("GET", kConfigMaps, "", bearer).status, 401);
+  EXPECT_EQ(server.ask("GET", "/openid/v1/revocations").body.at("revocations").as_array().size(), 0u);
+  ASSERT_EQ(
+      server.ask("POST", kind, R"({"metadata":{"name":"r"},"spec":{"serviceAccount":{"namespace":"default","name":"default"}}})").status,
+      201);
+  EXPECT_EQ(server.ask("GET", kConfigMaps, "", bearer).status, 401);
+  const Answer refused = review();
+  EXPECT_FALSE(booleanAt(refused.body, {"status", "authenticated"}));
+  EXPECT_EQ(textAt(refused.body, {"status", "error"}), "service account token has been revoked (TokenRevocation \"r\")");
+  const Answer told = server.ask("GET", "/openid/v1/revocations");
+  EXPECT_EQ(textAt(told.body.at("revocations").as_array().at(0).as_object(), {"sub"}), "system:serviceaccount:default:default");
+  EXPECT_EQ(told.headers.find("cache-control"), "public, max-age=10");
+  EXPECT_EQ(server.ask("DELETE", kind + "/r").status, 200);
+  EXPECT_TRUE(booleanAt(review().body, {"status", "authenticated"}));
+}
+
+TEST(Server, TakesOnlyRevocationsOfOneSubject) {
+  TestServer server;
+  const std::string kind = "/apis/identity.podpass.dev/v1/tokenrevocations";
+  struct Case {
+    std::string spec, message;
+  };
+  const Case cases[] = {
+      {R"({})", "spec: Required value"},
+      {R"({"jti":"a","node":{"name":"n"}})", "only one of jti, serviceAccount, pod and node may be given"},
+      {R"({"serviceAccount":{"name":"a"}})", "spec.serviceAccount.namespace: Required value"},
+      {R"({"pod":{"namespace":"../x","name":"a"}})", "spec.pod.namespace: Invalid value"},
+      {R"({"jti":""})", "spec: Required value"},
+      {R"({"jti":"a","issuedBefore":"yesterday"})", "yesterday"},
+  };
+  for (const Case& c : cases) {
+    const Answer refused = server.ask("POST", kind, R"({"metadata":{"name":"r"},"spec":)" + c.spec + "}");
+    EXPECT_GE(refused.status, 400) << c.spec;
+    EXPECT_NE(refused.message().find(c.message), std::string::npos) << c.spec << ": " << refused.message();
+  }
+  ASSERT_EQ(server.ask("POST", kind, R"({"metadata":{"name":"r"},"spec":{"jti":"a"}})").status, 201);
+  const http::Headers merge = headers({{"Content-Type", "application/merge-patch+json"}});
+  EXPECT_EQ(server.ask("PATCH", kind + "/r", R"({"spec":{"jti":"b"}})", merge).status, 422);
+  EXPECT_EQ(server.ask("PATCH", kind + "/r", R"({"spec":{"reason":"lost"}})", merge).status, 200);
+}
+
 TEST(Server, EchoesTheAuditId) {
   TestServer server;
   EXPECT_EQ(server.ask("GET", "/version", "", headers({{"Audit-ID", "abc"}})).headers.find("audit-id"), "abc");

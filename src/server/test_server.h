@@ -43,6 +43,7 @@ class TestServer {
       : api_(std::move(options), registry, admission, authenticator, authorizer, issuer, verifier, ring, clock) {
     registry.setAdmission(&admission);
     registry.setWebhooks(&webhooks);
+    require(static_cast<bool>(revocations.start()), "revocations");
     require(ask("POST", "/api/v1/namespaces", R"({"metadata":{"name":"default"}})").status == 201, "namespace");
     require(ask("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})").status == 201, "account");
   }
@@ -107,13 +108,15 @@ class TestServer {
   WebhookAdmission webhooks{*store, registry, client};
   Snapshot<token::KeyRing> ring{testRing()};
   token::Issuer issuer{kIssuer, ring};
+  token::Revocations revocations{*store, clock, [] { return std::nullopt; }};
   token::Verifier verifier{{kIssuer},
                            {kApiAudience},
                            ring,
                            [this](std::string_view plural, const std::string& ns, const std::string& name) {
                              return registry.read(*api::findKind("", "v1", plural), ns, name);
                            },
-                           clock};
+                           clock,
+                           &revocations};
   auth::Authenticator authenticator{verifier};
   auth::Authorizer authorizer{registry};
   ApiServer& api() { return api_; }

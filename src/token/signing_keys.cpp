@@ -366,6 +366,16 @@ Result<void> SigningKeys::promise(const jose::Key& key, std::int64_t expires) {
   return Error{Reason::Conflict, "the signing key " + key.kid + " has left the ring"};
 }
 
+std::optional<WallTime> SigningKeys::tokensUntil() const {
+  WallTime last{};
+  for (const Kept& kept : read()) {
+    if (kept.life.revoked || kept.life.state == KeyState::Retired) continue;
+    if (kept.life.unbounded) return std::nullopt;
+    last = std::max(last, kept.life.tokensUntil);
+  }
+  return last;
+}
+
 Result<std::size_t> SigningKeys::rewrap() {
   const std::lock_guard lock(steps_);
   const std::shared_ptr<const crypto::Envelope> envelope = encryption_.envelope();

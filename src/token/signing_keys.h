@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "base/clock.h"
@@ -44,6 +45,8 @@ class SigningKeys {
   // What is promised is durable, and promised a little ahead, so that few tokens wait for the disk. Conflict: the key has just left, sign
   // with the ring's new one.
   Result<void> keepUntil(const jose::Key& key, std::int64_t expires);
+  // No token that podpass signed until now is valid after this. nullopt: a key signs or verifies that others used, too, and nobody knows.
+  [[nodiscard]] std::optional<WallTime> tokensUntil() const;
   // Does the next step of the rotation, if one is due, and says which. `start` does this by itself.
   Result<RotationStep> advance();
   // Seals every private half under the current key-encryption key: how many it was.

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <future>
+
 #include "base/text.h"
 #include "jose/test_keys.h"
 #include "token/inspect.h"
@@ -283,6 +285,45 @@ TEST(Verifier, KnowsATokenForTenSecondsButJudgesItEachTime) {
   EXPECT_FALSE(*cluster.verifier.verifyKnown(token, {})) << "the account is gone";
   cluster.clock.advance(std::chrono::seconds(10));
   EXPECT_FALSE(cluster.verifier.verifyKnown(token, {})) << "forgotten";
+}
+
+// Both kinds, with the same revocation: of the account, until a second.
+TEST(Verifier, RefusesWhatIsRevoked) {
+  struct Case {
+    const char* why;
+    const char* issuedBefore;
+    std::int64_t secretMade;
+    bool boundRefused, legacyRefused;
+  };
+  const Case cases[] = {{"both older", "2023-11-14T22:13:20Z", kIssued - 1, true, true},
+                        {"a Secret made later", "2023-11-14T22:13:20Z", kIssued + 1, true, false},
+                        {"both later", "2023-11-14T22:13:19Z", kIssued, false, false}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.why);
+    Cluster cluster;
+    const std::unique_ptr<Store> store = makeMemoryStore();
+    Revocations revocations(*store, cluster.clock, [] { return std::nullopt; });
+    ASSERT_TRUE(revocations.start());
+    const Verifier verifier(
+        {kIssuer}, {kAudience}, cluster.ring,
+        [&](std::string_view resource, const std::string& ns, const std::string& name) { return cluster.find(resource, ns, name); },
+        cluster.clock, &revocations);
+    const std::string legacy(
+        Issuer(kIssuer, cluster.ring).issueLegacy({.ns = "default", .secretName = "old", .serviceAccount = {"default", kSaUid}})->reveal());
+    cluster.objects["secrets/default/old"] = {{"metadata", {{"uid", "s"}, {"creationTimestamp", rfc3339(at(c.secretMade))}}},
+                                              {"data", {{"token", base64Encode(legacy)}}}};
+    const std::string bound = boundToken();
+    EXPECT_TRUE(verifier.verify(bound, {}));
+    EXPECT_TRUE(verifier.verify(legacy, {}));
+    std::promise<void> done;
+    json::object spec{{"serviceAccount", {{"namespace", "default"}, {"name", "default"}}}, {"issuedBefore", c.issuedBefore}};
+    store->commit(
+        {"/registry/tokenrevocations.identity.podpass.dev/r", json::object{{"metadata", {{"name", "r"}}}, {"spec", std::move(spec)}}, 0},
+        [&done](const Result<Entry>&) { done.set_value(); });
+    done.get_future().get();
+    EXPECT_EQ(!verifier.verify(bound, {}), c.boundRefused);
+    EXPECT_EQ(!verifier.verify(legacy, {}), c.legacyRefused);
+  }
 }
 
 TEST(Verifier, ChecksALegacyTokenAgainstItsSecret) {

@@ -92,6 +92,7 @@ struct Verifier::Parts {
   const Snapshot<KeyRing>& ring;
   BoundObjects objects;
   const Clock& clock;
+  const Revocations* revocations;
   ProvenTokens proven;
   Snapshot<LegacyUse> legacyUse;
   mutable TokenUses uses;
@@ -179,6 +180,8 @@ struct Verifier::Parts {
     return {};
   }
 
+  [[nodiscard]] Result<void> revoked(const Revocable& token) const { return revocations ? revocations->check(token) : Result<void>(); }
+
   // The live object must be the one that the claim names, and not be gone.
   Result<void> bound(const json::object& claims, std::string_view member, std::string_view resource, const std::string& ns) const {
     const json::object* ref = objectAt(claims, {member});
@@ -214,6 +217,14 @@ struct Verifier::Parts {
     const std::string ns(textAt(*claims, {"namespace"})), name(textAt(*claims, {"serviceaccount", "name"})),
         uid(textAt(*claims, {"serviceaccount", "uid"}));
     if (textAt(payload, {"sub"}) != "system:serviceaccount:" + ns + ":" + name) return refused("sub claim is invalid");
+    const Revocable subject{.jti = textAt(payload, {"jti"}),
+                            .ns = ns,
+                            .account = name,
+                            .pod = textAt(*claims, {"pod", "name"}),
+                            .podUid = textAt(*claims, {"pod", "uid"}),
+                            .node = textAt(*claims, {"node", "name"}),
+                            .issuedAt = integerAt(payload, {"iat"})};
+    if (Result<void> good = revoked(subject); !good) return good.error();
     const Result<DocumentPtr> account = objects("serviceaccounts", ns, name);
     if (!account)
       return account.error().reason == Reason::NotFound ? refused("serviceaccounts " + podpass::quoted(name) + " not found")
@@ -274,6 +285,10 @@ struct Verifier::Parts {
     if (!secret && secret.error().reason != Reason::NotFound) return secret.error();
     if (!secret || !textAt((*secret)->value, {"metadata", "deletionTimestamp"}).empty())
       return refused("service account token has been invalidated");
+    // Such a token does not say when it was made; it is as old as its Secret.
+    const Result<WallTime> made = parseRfc3339(textAt((*secret)->value, {"metadata", "creationTimestamp"}));
+    const Revocable subject{.ns = ns, .account = name, .issuedAt = made ? secondsOf(*made) : 0};
+    if (Result<void> good = revoked(subject); !good) return good.error();
     const Result<std::string> stored = base64Decode(textAt((*secret)->value, {"data", "token"}));
     if (!stored || !(Secret(*stored) == Secret(compact) || isMoved(compact, *stored))) return refused("Token does not match server's copy");
     const Result<DocumentPtr> account = objects("serviceaccounts", ns, name);
@@ -309,11 +324,12 @@ struct Verifier::Parts {
 };
 
 Verifier::Verifier(std::vector<std::string> issuers, std::vector<std::string> apiAudiences, const Snapshot<KeyRing>& ring,
-                   BoundObjects objects, const Clock& clock)
-    : parts_(new Parts{std::move(issuers), std::move(apiAudiences), ring, std::move(objects), clock, {}, {}, {}}) {}
+                   BoundObjects objects, const Clock& clock, const Revocations* revocations)
+    : parts_(new Parts{std::move(issuers), std::move(apiAudiences), ring, std::move(objects), clock, revocations, {}, {}, {}}) {}
 Verifier::~Verifier() = default;
 
 const std::vector<std::string>& Verifier::apiAudiences() const { return parts_->apiAudiences; }
+const Revocations* Verifier::revocations() const { return parts_->revocations; }
 const TokenUses& Verifier::uses() const { return parts_->uses; }
 void Verifier::onLegacyUse(LegacyUse due) { parts_->legacyUse.store(std::make_shared<const LegacyUse>(std::move(due))); }
 

@@ -9,6 +9,7 @@
 
 #include "base/document.h"
 #include "token/issuer.h"
+#include "token/revocations.h"
 
 namespace podpass::token {
 
@@ -36,15 +37,16 @@ struct TokenUses {
 using BoundObjects = std::function<Result<DocumentPtr>(std::string_view resource, const std::string& ns, const std::string& name)>;
 
 // Decides whether a bearer token is a service account token that this issuer stands for.
-// Checks run in this order, and a refusal names the one that failed: form, issuer, key id, signature, issuer again, audience, time, bound
-// objects (RFC 7519 §4.1, KEP-1205, RFC 8725; texts of spec tokens.md §3). Legacy and bound tokens both. That the form, issuer
-// and signature are good is remembered for at most 10 s; audiences, times and bound objects are judged on every call.
-// Thread-safe: one Verifier serves every event loop. The ring and the clock outlive it.
+// Checks run in this order, and a refusal names the one that failed: form, issuer, key id, signature, issuer again, audience, time,
+// revoked, bound objects (RFC 7519 §4.1, KEP-1205, RFC 8725; texts of spec tokens.md §3). Legacy and bound tokens both. That the form,
+// issuer and signature are good is remembered for at most 10 s; audiences, times, revocations and bound objects are judged on every call.
+// Thread-safe: one Verifier serves every event loop. The ring, the clock and the revocations outlive it.
 class Verifier {
  public:
   // `issuers`: accepted `iss` values of bound tokens. `apiAudiences`: the API server's own; the default when none are asked.
+  // `revocations` null: none are looked at.
   Verifier(std::vector<std::string> issuers, std::vector<std::string> apiAudiences, const Snapshot<KeyRing>& ring, BoundObjects objects,
-           const Clock& clock);
+           const Clock& clock, const Revocations* revocations = nullptr);
   ~Verifier();
   Verifier(const Verifier&) = delete;
   Verifier& operator=(const Verifier&) = delete;
@@ -54,6 +56,7 @@ class Verifier {
   // The same without parsing and checking a signature, for an event loop; nullopt: the token was not verified a moment ago.
   [[nodiscard]] std::optional<Result<Identity>> verifyKnown(std::string_view compactToken, std::span<const std::string> audiences) const;
   [[nodiscard]] const std::vector<std::string>& apiAudiences() const;
+  [[nodiscard]] const Revocations* revocations() const;  // null: none are looked at
   [[nodiscard]] const TokenUses& uses() const;
   // `due` is called, on the verifying thread, when the label kubernetes.io/legacy-token-last-used of the Secret whose token was used is
   // neither today nor tomorrow. It must not block.

@@ -1,0 +1,97 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "api/kinds.h"
+#include "cli/access_flags.h"
+#include "cli/verbs.h"
+#include "client/remote_client.h"
+
+// `podpass tokens`: the tokens that a server has issued, and how to end them.
+namespace podpass::cli {
+namespace {
+
+struct RevokeOptions {
+  client::AccessChoice access;
+  std::string jti, serviceAccount, pod, node, reason;
+};
+
+// NAMESPACE/NAME as an object; nullopt when it is not that.
+std::optional<json::object> namespaced(const std::string& text) {
+  const std::size_t slash = text.find('/');
+  if (slash == std::string::npos || slash == 0 || slash + 1 == text.size() || text.find('/', slash + 1) != std::string::npos)
+    return std::nullopt;
+  return json::object{{"namespace", text.substr(0, slash)}, {"name", text.substr(slash + 1)}};
+}
+
+CLI::Validator isNamespaced() {
+  return {[](const std::string& text) { return namespaced(text) ? std::string() : "expected NAMESPACE/NAME, found " + text; },
+          "NAMESPACE/NAME"};
+}
+
+json::object specOf(const RevokeOptions& options) {
+  json::object spec;
+  if (!options.jti.empty()) spec["jti"] = options.jti.starts_with("JTI=") ? options.jti.substr(4) : options.jti;
+  if (!options.serviceAccount.empty()) spec["serviceAccount"] = *namespaced(options.serviceAccount);
+  if (!options.pod.empty()) spec["pod"] = *namespaced(options.pod);
+  if (!options.node.empty()) spec["node"] = json::object{{"name", options.node}};
+  if (!options.reason.empty()) spec["reason"] = options.reason;
+  return spec;
+}
+
+std::string whatBreaks(const RevokeOptions& options, const std::string& name) {
+  std::string account;
+  if (!options.jti.empty())
+    account = "the token " + options.jti + " is refused from now on\n";
+  else if (!options.serviceAccount.empty())
+    account = "every token that service account " + options.serviceAccount + " has is refused from now on, those in its Secrets too\n";
+  else if (!options.pod.empty())
+    account = "every token that is bound to pod " + options.pod + " is refused from now on\n";
+  else
+    account = "every token that is bound to node " + options.node + " or to a pod there is refused from now on\n";
+  account += "  - by the API server and TokenReview at once, on every server\n";
+  account += "  - by relying parties that look at /openid/v1/revocations within seconds; by others when the token expires\n";
+  if (options.jti.empty()) {
+    account += "  - tokens issued later are good; pods get one when theirs is due (80 % of its life): restart what cannot wait\n";
+    if (!options.serviceAccount.empty()) account += "  - delete the token Secrets of the account, and make new ones under other names\n";
+  } else {
+    account += "  - if a pod has it mounted, it gets another when that is due (80 % of its life): restart what cannot wait\n";
+  }
+  return account + "take it back with: kubectl delete tokenrevocation " + name + "\n";
+}
+
+int revoke(const RevokeOptions& options) {
+  Result<client::Access> access = client::findAccess(options.access);
+  if (!access) return refuse(access.error());
+  client::RemoteClient server(*std::move(access));
+  json::object metadata{{"generateName", "revocation-"}};
+  json::object object{
+      {"apiVersion", "identity.podpass.dev/v1"}, {"kind", "TokenRevocation"}, {"metadata", std::move(metadata)}, {"spec", specOf(options)}};
+  const Result<DocumentPtr> made = server.create(api::tokenRevocationKind(), "", std::move(object));
+  if (!made) return refuse(made.error());
+  std::fputs(whatBreaks(options, std::string(textAt((*made)->value, {"metadata", "name"}))).c_str(), stdout);
+  return kYes;
+}
+
+void addRevoke(CLI::App& tokens, Chosen& chosen) {
+  auto options = std::make_shared<RevokeOptions>();
+  CLI::App* verb = tokens.add_subcommand("revoke", "end tokens before their time, and say what breaks");
+  CLI::Option_group* which = verb->add_option_group("which", "exactly one of");
+  which->add_option("jti", options->jti, "one token: its credential id, as in the claim jti");
+  which->add_option("--service-account", options->serviceAccount, "all tokens of a service account")->check(isNamespaced());
+  which->add_option("--pod", options->pod, "all tokens that are bound to a pod")->check(isNamespaced());
+  which->add_option("--node", options->node, "all tokens that are bound to a node, or to a pod there");
+  which->require_option(1);
+  verb->add_option("--reason", options->reason, "why; whoever may read TokenRevocations sees it");
+  addAccessFlags(*verb, options->access);
+  verb->callback([options, &chosen] { chosen = [options] { return revoke(*options); }; });
+}
+
+}  // namespace
+
+void addTokens(CLI::App& app, Chosen& chosen) {
+  CLI::App* tokens = app.add_subcommand("tokens", "the tokens that the server has issued: look at them, end them");
+  tokens->require_subcommand(1);
+  addRevoke(*tokens, chosen);
+}
+
+}  // namespace podpass::cli

@@ -5,7 +5,6 @@
 
 #include "base/log.h"
 #include "base/text.h"
-#include "token/refusal.h"
 
 namespace podpass::token {
 namespace {
@@ -164,8 +163,7 @@ Result<void> Revocations::check(const Revocable& token) const {
     const Revocation& latest = found->second.front();
     // The id is of one token, whatever its issuer's clock said.
     if (!subject.starts_with("jti/") && token.issuedAt > latest.issuedBefore) continue;
-    return refusal({"revoked", "a token that is not revoked", "TokenRevocation " + latest.name},
-                   "service account token has been revoked (TokenRevocation " + quoted(latest.name) + ")");
+    return Error{Reason::Unauthorized, "service account token has been revoked (TokenRevocation " + quoted(latest.name) + ")"};
   }
   return {};
 }

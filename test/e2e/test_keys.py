@@ -1,0 +1,210 @@
+"""podpass keys: the verbs against a running server, and rotations under load that nobody notices.
+
+PODPASS_SOAK_SECONDS is the length of the soak (default 20; ten minutes show what a day does)."""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import jwt
+import pytest
+from podpass import COMMAND_SECONDS, STOP_SECONDS, Call, Credentials, Lines, Podpass, eventually
+from test_tokens import claims, header, is_accepted, request_token
+
+MAX_AGE = 2  # seconds that a JWKS may be kept
+SOAK_SECONDS = int(os.environ.get("PODPASS_SOAK_SECONDS", "20"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A podpass whose keys change within seconds."""
+    with Podpass(tmp_path_factory.mktemp("keys"), "--node", "off", "--jwks-max-age", f"{MAX_AGE}s", "--signing-key-algorithm",
+                 "ES256") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def call(server, tmp_path_factory):
+    return Call(server.url, Credentials(server.kubeconfig, tmp_path_factory.mktemp("credentials")))
+
+
+def keys(server, *words, code=0):
+    ran = subprocess.run([os.environ["PODPASS"], "keys", *words, "--kubeconfig", str(server.kubeconfig)], capture_output=True, text=True,
+                         timeout=COMMAND_SECONDS + 60, check=False)
+    assert ran.returncode == code, f"podpass keys {' '.join(words)} exited {ran.returncode}: {ran.stdout}{ran.stderr}"
+    return ran.stdout if code == 0 else ran.stderr
+
+
+def listed(server):
+    return json.loads(keys(server, "list", "-o", "json"))["items"]
+
+
+def states(server):
+    return {key["status"].get("kid"): key["status"].get("state") for key in listed(server) if "status" in key}
+
+
+def active(server):
+    return [kid for kid, state in states(server).items() if state == "Active"]
+
+
+def new_token(call, audience="api"):
+    made = eventually(lambda: (lambda answer: answer if answer.code == 201 else None)(request_token(call, "default", audiences=[audience])),
+                      what="a token")
+    return made.json["status"]["token"]
+
+
+def new_api_token(call):
+    made = eventually(lambda: (lambda answer: answer if answer.code == 201 else None)(request_token(call, "default")), what="a token")
+    return made.json["status"]["token"]
+
+
+def rotated(server):
+    """Rotates, and waits until the new key signs: its kid."""
+    before = set(active(server))
+    keys(server, "rotate")
+    return eventually(lambda: next((kid for kid in active(server) if kid not in before), None), what="a new key that signs")
+
+
+def test_list_shows_the_key_that_signs(server, call):
+    token = new_token(call)
+    assert header(token)["kid"] in active(server)
+    assert header(token)["kid"] in keys(server, "list")
+    assert "kind: SigningKey" in keys(server, "list", "-o", "yaml")
+    assert "PRIVATE" not in keys(server, "list", "-o", "json")
+
+
+def test_rotate_publishes_then_signs_and_the_old_tokens_stay_good(server, call):
+    old = new_api_token(call)
+    published = {key["kid"] for key in call("GET", "/openid/v1/jwks", token="").json["keys"]}
+    keys(server, "rotate")
+    shown = eventually(lambda: {key["kid"] for key in call("GET", "/openid/v1/jwks", token="").json["keys"]} - published, what="a published key")
+    assert header(new_api_token(call))["kid"] == header(old)["kid"], "it is shown before it signs"
+    assert "under way" in keys(server, "rotate", code=1)
+    eventually(lambda: header(new_api_token(call))["kid"] in shown, what="a token by the new key")
+    assert is_accepted(call, old)
+    assert header(old)["kid"] in {key["kid"] for key in call("GET", "/openid/v1/jwks", token="").json["keys"]}
+
+
+def test_revoke_says_what_breaks_and_ends_the_keys_tokens(server, call):
+    old = new_api_token(call)
+    rotated(server)
+    new = eventually(lambda: (lambda token: token if header(token)["kid"] != header(old)["kid"] else None)(new_api_token(call)), what="a token by the new key")
+    kid = header(old)["kid"]
+    refusal = keys(server, "revoke", kid, code=1)
+    assert "--yes" in refusal and "refused by this issuer" in refusal
+    assert is_accepted(call, old)
+    assert "is revoked" in keys(server, "revoke", kid, "--yes")
+    eventually(lambda: not is_accepted(call, old), what="the end of the key's tokens")
+    assert kid not in {key["kid"] for key in call("GET", "/openid/v1/jwks", token="").json["keys"]}
+    assert is_accepted(call, new)
+    assert "no signing key" in keys(server, "revoke", "unknown", code=1)
+
+
+def test_publish_writes_a_site_and_keeps_it_fresh(server, call, tmp_path):
+    assert "keys.json" in keys(server, "publish", str(tmp_path))
+    discovery = json.loads((tmp_path / ".well-known" / "openid-configuration").read_text())
+    assert discovery["issuer"] == server.issuer and discovery["jwks_uri"] == server.issuer + "/keys.json"
+    jwks = tmp_path / "keys.json"
+    token = new_token(call)
+    key = jwt.PyJWK(next(key for key in json.loads(jwks.read_text())["keys"] if key["kid"] == header(token)["kid"]), "ES256")
+    assert jwt.decode(token, key.key, algorithms=["ES256"], audience="api")["iss"] == server.issuer
+    watching = subprocess.Popen([os.environ["PODPASS"], "keys", "publish", str(tmp_path), "--watch", "--kubeconfig", str(server.kubeconfig)],
+                                stdout=subprocess.PIPE, text=True)
+    try:
+        Lines(watching.stdout).until("keys.json", STOP_SECONDS)
+        kid = rotated(server)
+        eventually(lambda: kid in jwks.read_text(), what="the new key in the site")
+        watching.send_signal(signal.SIGTERM)
+        assert watching.wait(STOP_SECONDS) == 0
+    finally:
+        if watching.poll() is None:
+            watching.kill()
+            watching.wait()
+
+
+def test_rewrap_changes_the_key_encryption_key_online(server, call):
+    before = (server.data / "kek").read_text()
+    token = new_api_token(call)
+    said = keys(server, "rewrap", str(server.data / "kek"))
+    after = (server.data / "kek").read_text()
+    assert after != before and before.strip() not in after
+    sealed = {key["status"]["sealedBy"] for key in listed(server) if key["status"]["state"] == "Active"}
+    assert len(sealed) == 1 and sealed.pop() in said
+    assert is_accepted(call, token)
+    new_api_token(call)
+
+
+class RelyingParty:
+    """Keeps the JWKS for as long as it may, and asks again only then: never because of an unknown kid."""
+
+    def __init__(self, call, offset):
+        self._call = call
+        self._keys = {}
+        self._until = time.monotonic() + offset  # not all at once
+        self._fetch()
+
+    def _fetch(self):
+        answer = self._call("GET", "/openid/v1/jwks", token="")
+        assert answer.headers["Cache-Control"] == f"public, max-age={MAX_AGE}"
+        self._keys = {key["kid"]: jwt.PyJWK(key, "ES256").key for key in answer.json["keys"]}
+
+    def check(self, token):
+        if time.monotonic() >= self._until:
+            self._until = time.monotonic() + MAX_AGE
+            self._fetch()
+        kid = header(token)["kid"]
+        if kid not in self._keys:
+            return f"unknown key {kid}"
+        jwt.decode(token, self._keys[kid], algorithms=["ES256"], audience="api")
+        return None
+
+
+@pytest.mark.timeout(SOAK_SECONDS + 170)
+def test_rotations_under_load_refuse_nobody(server, call, tmp_path):
+    """Issue and verify without a pause, three relying parties with caches, a rotation as soon as the last is done."""
+    end = time.monotonic() + SOAK_SECONDS
+    refusals, counts, kids, failures = [], {"issued": 0, "verified": 0, "rotated": 0}, set(), []
+
+    def load(number):
+        party = RelyingParty(call, MAX_AGE * number / 3)
+        kept = []  # older tokens are used on, as pods do
+        while time.monotonic() < end:
+            for audience in ("api", None):
+                made = request_token(call, "default", **({"audiences": [audience]} if audience else {}))
+                if made.code != 201:
+                    refusals.append(f"no token: {made}")
+                    continue
+                token = made.json["status"]["token"]
+                counts["issued"] += 1
+                kids.add(header(token)["kid"])
+                kept.append((audience, token))
+            for audience, token in kept[:2] + kept[-6:]:
+                refused = party.check(token) if audience else None if is_accepted(call, token) else "401"
+                counts["verified"] += 1
+                if refused:
+                    refusals.append(f"{refused}, issued {time.time() - claims(token)['iat']:.0f} s ago")
+            del kept[2:-50]
+
+    def guarded(number):
+        try:
+            load(number)
+        except Exception as failure:  # shown at the end; a thread's own is lost
+            failures.append(repr(failure))
+
+    threads = [threading.Thread(target=guarded, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        while time.monotonic() + 3 * MAX_AGE < end:
+            rotated(server)
+            counts["rotated"] += 1
+    finally:
+        for thread in threads:
+            thread.join()
+    print(f"soak: {counts}, {len(kids)} keys signed")
+    assert not failures, failures[:3]
+    assert not refusals, f"{len(refusals)} of {counts}: {refusals[:5]}"
+    assert counts["rotated"] >= 2 and len(kids) >= 2 and counts["issued"] > 20, counts

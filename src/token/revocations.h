@@ -37,7 +37,7 @@ class Revocations {
   // Reads what is in the store and follows it until stop(); removes what is needed no more.
   Result<void> start();
   void stop();
-  // Unauthorized: revoked, with a Refusal of the check "revoked". Costs one atomic read when there are no revocations, else a few hashes.
+  // Unauthorized: revoked; the sentence names the TokenRevocation. Costs one atomic read when there are no revocations, else a few hashes.
   [[nodiscard]] Result<void> check(const Revocable& token) const;
   // {"issuer":…,"revocations":[…]} for relying parties: each entry has either `jti`, `sub`, `pod` or `node`, all but the first with
   // `issuedBefore`, and `expires` when that is known (NumericDates of RFC 7519 §2). Made once per change.

@@ -18,7 +18,7 @@ TEST(Agent, RunsAPodToItsEndAndDeletesIt) {
   const json::object status = node.containerStatus("p");
   EXPECT_EQ(integerAt(status, {"state", "terminated", "exitCode"}), 3) << json::serialize(status);
   EXPECT_EQ(textAt(status, {"state", "terminated", "message"}), "why\n") << json::serialize(status);
-  EXPECT_EQ(node.log("p"), "hello\n");
+  EXPECT_TRUE(node.logs("p", "hello\n"));
   EXPECT_TRUE(node.until([&] { return node.event("p", "Started") == "Started container c"; }));
   node.deletePod("p");
   EXPECT_TRUE(node.until([&] { return node.pod("p").empty(); }));
@@ -75,9 +75,7 @@ TEST(Agent, StopEndsAllThatWasStartedAndAStartRunsItAgain) {
   ASSERT_NO_FATAL_FAILURE(node.start());
   ASSERT_TRUE(node.until([&] { return node.runs("p") && integerAt(node.containerStatus("p"), {"restartCount"}) == 1; }))
       << json::serialize(node.pod("p"));
-  // it runs before it has written
-  EXPECT_TRUE(node.until([&] { return node.log("p") == "once\n-\nonce\nonce\nv\n"; }))
-      << "memory is gone as after a reboot, the disk is not: " << node.log("p");
+  EXPECT_TRUE(node.logs("p", "once\n-\nonce\nonce\nv\n")) << "memory is gone as after a reboot, the disk is not";
   EXPECT_TRUE(node.until([&] { return node.phase("once") == "Failed"; })) << "what runs at most once must not run again";
 }
 

@@ -78,7 +78,7 @@ TEST(Logs, OfARunningContainerAreRotated) {
     return std::distance(fs::directory_iterator(directory, failed), fs::directory_iterator());
   };
   EXPECT_TRUE(node.until([&] { return count() == 2; })) << "not rotated";
-  EXPECT_TRUE(node.until([&] { return node.log("p") == "after\n"; })) << "the new log is where the container writes";
+  EXPECT_TRUE(node.logs("p", "after\n")) << "the new log is where the container writes";
 }
 
 }  // namespace

@@ -99,6 +99,13 @@ class TestNode {
     while (auto next = (*stream)->next(std::chrono::seconds(1))) all += *next;
     return all;
   }
+  // Whether the log comes to be `text`: containerd copies what a container wrote in its own time, even after the container's end.
+  ::testing::AssertionResult logs(const std::string& name, const std::string& text) {
+    std::string seen;
+    const auto same = [&] { return (seen = log(name)) == text; };
+    if (until(same)) return ::testing::AssertionSuccess();
+    return ::testing::AssertionFailure() << "the log of " << name << " is: " << seen;
+  }
   // "" or the message of the newest event with this reason about the pod.
   std::string event(const std::string& name, std::string_view reason) {
     std::string message;

@@ -69,6 +69,7 @@ class ControlPlane {
   [[nodiscard]] api::Client& client() { return *client_; }  // with all rights
   // A client with the rights of `user`; the control plane outlives it.
   [[nodiscard]] std::unique_ptr<api::Client> clientOf(auth::User user);
+  [[nodiscard]] const token::Verifier& verifier() const { return *verifier_; }
   void setNodeAccess(api::NodeAccess* access) { apiServer_->setNodeAccess(access); }
   // The same API on one more address; port 0: a free one. The caller stops it, before stop().
   [[nodiscard]] Result<std::unique_ptr<http::Server>> serveAlsoOn(const std::string& bind, unsigned short port);

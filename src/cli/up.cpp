@@ -68,6 +68,16 @@ Result<std::unique_ptr<irsa::StsServer>> startSts(ControlPlane& control, StsFlag
   return sts;
 }
 
+// EKS Pod Identity's credentials at the address asked for.
+Result<std::string> serveContainers(const std::string& address, const token::Verifier& verifier, irsa::StsServer& sts) {
+  irsa::ContainerCredentialsOptions serving;
+  serving.verify = [&verifier](std::string_view token) {
+    const std::string audience = irsa::kPodAudience;
+    return verifier.verify(token, std::span(&audience, 1));
+  };
+  return sts.serveContainers(std::move(serving), address);
+}
+
 }  // namespace
 
 Result<void> up(const UpOptions& options) {
@@ -108,6 +118,11 @@ Result<void> up(const UpOptions& options) {
     if (!there) log::warn("pods cannot reach the STS", {{"err", log::chain(there.error())}});
     if (there) endpoints["stsForPods"] = there->sts;
     if (there && !there->proxy.empty()) endpoints["stsProxyForPods"] = there->proxy;
+  }
+  if (!options.containers.empty()) {
+    const Result<std::string> there = serveContainers(options.containers, control.verifier(), **sts);
+    if (!there) return there.error();
+    endpoints["containerCredentials"] = *there;
   }
   if (withNode) {
     agent =
@@ -151,6 +166,8 @@ void addUp(CLI::App& app, Chosen& chosen) {
   up->add_flag("--sts-plain-http", options->sts.plainHttp, "STS without TLS, on loopback only");
   up->add_option("--sts-connect-proxy", options->sts.connectProxy,
                  "HOST:PORT of a CONNECT proxy that leads AWS's STS host names to this STS, for clients without an endpoint setting");
+  up->add_option("--container-credentials", options->containers,
+                 "ADDRESS:PORT, on loopback, of the endpoint for EKS Pod Identity's credentials; default: none");
   addLogLevel(*up, *level);
   up->callback([options, level, &chosen] {
     chosen = [options, level] {

@@ -15,6 +15,7 @@ struct UpOptions {
   std::string containerd = {};  // socket of an existing containerd
   int webhookPort = 0;          // of the pod identity webhook; 0: a free one, negative: no webhook
   StsFlags sts = {};            // its bind and account are the control plane's
+  std::string containers = {};  // ADDRESS:PORT of the endpoint for container credentials; empty: none
 };
 
 // Everything in one process, until SIGTERM or SIGINT. Prints where the kubeconfig is, a first command to try and how to stop.

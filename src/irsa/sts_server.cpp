@@ -20,6 +20,12 @@ bool isLoopback(const std::string& bind) {
   return !failed && address.is_loopback();
 }
 
+bool isLinkLocal(const std::string& bind) {
+  boost::system::error_code failed;
+  const auto address = boost::asio::ip::make_address(bind, failed);
+  return !failed && address.is_v4() && (address.to_v4().to_uint() >> 16) == 0xA9FE;  // 169.254.0.0/16
+}
+
 std::string urlOf(std::string_view scheme, const std::string& bind, unsigned short port) {
   const std::string host = bind == "0.0.0.0" || bind == "::" ? "127.0.0.1" : bind.find(':') != std::string::npos ? "[" + bind + "]" : bind;
   return std::string(scheme) + "://" + host + ":" + std::to_string(port);
@@ -34,18 +40,19 @@ Result<std::pair<std::string, unsigned short>> readAddress(const std::string& te
   const char* const first = text.data() + (colon == std::string::npos ? text.size() : colon + 1);
   const auto [end, failed] = std::from_chars(first, text.data() + text.size(), port);
   if (failed != std::errc() || end != text.data() + text.size() || host.empty())
-    return Error{Reason::BadRequest, "the proxy's address is " + text, "write it as 127.0.0.1:PORT"};
+    return Error{Reason::BadRequest, "the address to listen on is " + text, "write it as 127.0.0.1:PORT"};
   return std::pair{host, port};
 }
 
 }  // namespace
 
 struct StsServer::Parts {
-  Parts(api::Client& client, const Clock& clock, StsOptions given)
-      : options(std::move(given)),
+  Parts(api::Client& reached, const Clock& clock, StsOptions given)
+      : client(reached),
+        options(std::move(given)),
         relyingParty(pool, clock),
-        directory(client, relyingParty, options.account),
-        refusals(client, clock),
+        directory(reached, relyingParty, options.account),
+        refusals(reached, clock),
         time(clock) {}
 
   std::unique_ptr<http::Server> serve(const std::string& bind, unsigned short port, bool tls, http::Handler handler) const {
@@ -59,6 +66,7 @@ struct StsServer::Parts {
     return [serving = service.get()](std::shared_ptr<const http::Request> request) { return serving->handle(std::move(request)); };
   }
 
+  api::Client& client;
   StsOptions options;
   boost::asio::thread_pool pool;
   token::RelyingParty relyingParty;
@@ -67,7 +75,8 @@ struct StsServer::Parts {
   const Clock& time;
   std::shared_ptr<const CredentialKeys> keys;
   std::unique_ptr<StsService> service;
-  std::unique_ptr<http::Server> server, second, proxy, secondProxy;
+  std::unique_ptr<ContainerCredentials> containers;
+  std::unique_ptr<http::Server> server, second, containerServer, proxy, secondProxy;
   std::unique_ptr<http::Server> tlsServer;  // behind the proxies, because `server` may speak plain HTTP
   std::string proxyHost;
 };
@@ -122,9 +131,31 @@ Result<StsServer::Urls> StsServer::serveAlsoOn(const std::string& bind) {
   return urls;
 }
 
+Result<std::string> StsServer::serveContainers(ContainerCredentialsOptions options, const std::string& address) {
+  Parts& parts = *parts_;
+  const Result<std::pair<std::string, unsigned short>> where = readAddress(address);
+  if (!where) return where.error();
+  const auto& [host, port] = *where;
+  if (!isLoopback(host) && !isLinkLocal(host))
+    return Error{Reason::BadRequest, "credentials of pods must not be served over plain HTTP on " + host,
+                 "use " + std::string(kPodCredentialsAddress) + " or a loopback address"};
+  options.hosts = {host};
+  if (isLoopback(host)) options.hosts.emplace_back("localhost");
+  parts.containers =
+      std::make_unique<ContainerCredentials>(parts.client, parts.keys, parts.directory, parts.refusals, parts.time, std::move(options));
+  http::ServerOptions serving{.bind = host, .port = port, .tls = std::nullopt, .threads = 1, .limits = {}};
+  serving.limits.body = kMostBody;
+  parts.containerServer =
+      http::makeServer(std::move(serving), [containers = parts.containers.get()](std::shared_ptr<const http::Request> request) {
+        return containers->handle(std::move(request));
+      });
+  if (Result<void> started = parts.containerServer->start(); !started) return started.error();
+  return urlOf("http", host, parts.containerServer->port()) + "/v1/credentials";
+}
+
 void StsServer::stop() {
   for (const std::unique_ptr<http::Server>* server :
-       {&parts_->secondProxy, &parts_->proxy, &parts_->tlsServer, &parts_->second, &parts_->server})
+       {&parts_->secondProxy, &parts_->proxy, &parts_->tlsServer, &parts_->containerServer, &parts_->second, &parts_->server})
     if (*server) (*server)->stop(1s);
   parts_->directory.stop();
   parts_->refusals.stop();

@@ -8,6 +8,7 @@
 #include "api/client.h"
 #include "base/clock.h"
 #include "http/http.h"
+#include "irsa/container_credentials.h"
 
 namespace podpass::irsa {
 
@@ -35,6 +36,9 @@ class StsServer {
     std::string sts, proxy;  // proxy: "" without one
   };
   Result<Urls> serveAlsoOn(const std::string& bind);
+  // Credentials for containers on "ADDRESS:PORT" over plain HTTP. Gives the URL. options.hosts is set here. A link-local or a loopback
+  // address only: who can reach it needs only a token.
+  Result<std::string> serveContainers(ContainerCredentialsOptions options, const std::string& address);
   void stop();
   [[nodiscard]] std::string url() const;       // after start()
   [[nodiscard]] std::string proxyUrl() const;  // "" without a proxy

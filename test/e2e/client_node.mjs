@@ -34,16 +34,19 @@ async function objects() {
   say('review', review.status.user.username);
 }
 
-// The watch sees an object that is made after it began, and its end.
+// The watch sees an object that is there, and its end.
 async function watched() {
   const seen = [];
   const done = new Promise((resolve, reject) => {
     const watch = new k8s.Watch(config);
     watch.watch(`/api/v1/namespaces/${namespace}/configmaps`, { fieldSelector: 'metadata.name=js', timeoutSeconds: 20 },
-      (type) => { seen.push(type); if (type === 'DELETED') resolve(); },
+      (type) => {
+        seen.push(type);
+        if (type === 'ADDED') core.deleteNamespacedConfigMap({ namespace, name: 'js' }).catch(reject); // it is seen: the watch runs
+        if (type === 'DELETED') resolve();
+      },
       (failure) => (failure ? reject(failure) : resolve()));
   });
-  await core.deleteNamespacedConfigMap({ namespace, name: 'js' });
   await done;
   say('watch', seen);
 }

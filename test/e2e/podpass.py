@@ -16,7 +16,7 @@ import urllib.request
 
 import yaml
 
-START_SECONDS = 20
+START_SECONDS = 60
 STOP_SECONDS = 20
 COMMAND_SECONDS = 60
 

@@ -82,7 +82,7 @@ def test_a_container_reaches_the_api_with_its_token_and_ca(cluster):
         exec curl -sS --max-time 10 --cacert ca.crt -H @/dev/shm/header \
           "https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT/apis/authorization.k8s.io/v1"
     """))
-    eventually(lambda: cluster.phase("caller") in ("Succeeded", "Failed"), what="the end of pod caller")
+    eventually(lambda: cluster.phase("caller") in ("Succeeded", "Failed"), seconds=60, what="the end of pod caller")
     output = cluster.kubectl("logs", "caller")
     assert json.loads(output)["kind"] == "APIResourceList", output
     cluster.kubectl("delete", "pod", "caller")

@@ -301,8 +301,8 @@ TEST(SigningKeys, RefuseNoTokenWhileTheyRotateUnderLoad) {
       std::this_thread::yield();
       const auto ring = one.keys.ring().load();
       std::size_t ever = 0;
-      for (const Entry& entry : cluster.store->range(std::string(kObjects), "", 0, 0)->entries)
-        ever += textAt(entry.document->value, {"status", "activatedTime"}).empty() ? 0 : 1;
+      const auto kept = cluster.store->range(std::string(kObjects), "", 0, 0);  // named: a range-for does not keep what it reaches into
+      for (const Entry& entry : kept->entries) ever += textAt(entry.document->value, {"status", "activatedTime"}).empty() ? 0 : 1;
       if (ever >= 4) break;
       std::this_thread::sleep_for(20ms);  // the clock is the system's here
     }

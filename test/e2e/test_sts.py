@@ -135,17 +135,44 @@ def test_the_cli_shows_awss_sentence_to_the_wrong_service_account(sts):
             "Not authorized to perform sts:AssumeRoleWithWebIdentity") in done.stderr
 
 
+BOTOCORE = """
+import awscli.botocore.session, json
+print(json.dumps(awscli.botocore.session.Session().create_client('sts').get_caller_identity()))
+"""
+
+
+def todays(client):
+    """A client that Debian does not have, as command and environment: it asks who it is."""
+    folder = fetched("aws-cli-2" if client == "AWS CLI 2" else "aws-cli-1")
+    if folder is None:
+        pytest.skip("fetch_clients.py found no npm registry")
+    ask = ["sts", "get-caller-identity", "--output", "json"]
+    return {"AWS CLI 2": ([str(folder / "aws"), *ask], {}),
+            "AWS CLI 1": (["/usr/bin/python3", str(folder / "aws"), *ask], {}),
+            "botocore": (["/usr/bin/python3", "-c", BOTOCORE], {"PYTHONPATH": str(folder)})}[client]
+
+
+@pytest.mark.parametrize("client", ["AWS CLI 2", "AWS CLI 1", "botocore"])
+@pytest.mark.parametrize("setting", ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"])
+def test_todays_clients_need_only_an_endpoint(sts, client, setting):
+    command, more = todays(client)
+    done = run(command, sts.pod_environment(ROLE + "reader", sts.token(), AWS_CA_BUNDLE=sts.ca, **{setting: sts.url}, **more))
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(rf"arn:aws:sts::{ACCOUNT}:assumed-role/reader/botocore-session-\d+", json.loads(done.stdout)["Arn"])
+
+
 JAVASCRIPT = """
 const {STSClient, GetCallerIdentityCommand} = require("@aws-sdk/client-sts");
-const {fromTokenFile} = require("@aws-sdk/credential-providers");
-const credentials = process.argv[2] === "explicit" ? fromTokenFile() : undefined;
+const providers = require("@aws-sdk/credential-providers");
+const named = process.argv.at(-1);
+const credentials = named === "implicit" ? undefined : providers[named]();
 new STSClient({credentials}).send(new GetCallerIdentityCommand({}))
   .then((answer) => console.log(JSON.stringify({Arn: answer.Arn})))
   .catch((error) => { console.log(JSON.stringify({name: error.name, message: error.message})); process.exit(1); });
 """
 
 
-@pytest.mark.parametrize("how", ["implicit", "explicit"])
+@pytest.mark.parametrize("how", ["implicit", "fromTokenFile", "fromNodeProviderChain"])
 def test_the_javascript_sdk_needs_only_an_endpoint(sts, how):
     modules = fetched("aws-sdk-js")
     if modules is None:

@@ -68,14 +68,14 @@ Result<std::unique_ptr<irsa::StsServer>> startSts(ControlPlane& control, StsFlag
   return sts;
 }
 
-// EKS Pod Identity's credentials at the address asked for.
-Result<std::string> serveContainers(const std::string& address, const token::Verifier& verifier, irsa::StsServer& sts) {
+// For EKS Pod Identity's credentials: whose token it is.
+irsa::ContainerCredentialsOptions judgedBy(const token::Verifier& verifier) {
   irsa::ContainerCredentialsOptions serving;
   serving.verify = [&verifier](std::string_view token) {
     const std::string audience = irsa::kPodAudience;
     return verifier.verify(token, std::span(&audience, 1));
   };
-  return sts.serveContainers(std::move(serving), address);
+  return serving;
 }
 
 }  // namespace
@@ -120,14 +120,23 @@ Result<void> up(const UpOptions& options) {
     if (there && !there->proxy.empty()) endpoints["stsProxyForPods"] = there->proxy;
   }
   if (!options.containers.empty()) {
-    const Result<std::string> there = serveContainers(options.containers, control.verifier(), **sts);
+    const Result<std::string> there = (*sts)->serveContainers(judgedBy(control.verifier()), options.containers);
     if (!there) return there.error();
     endpoints["containerCredentials"] = *there;
   }
   if (withNode) {
-    agent =
-        node::makeAgent({options.nodeName, control.directory() / "node", options.containerd, podSide.host, std::to_string(podSide.port)},
-                        *nodeClient, clock);
+    node::AgentOptions wanted{.nodeName = options.nodeName,
+                              .directory = control.directory() / "node",
+                              .containerdSocket = options.containerd,
+                              .apiHost = podSide.host,
+                              .apiPort = std::to_string(podSide.port)};
+    if (podSide.host == places.gateway) {
+      const Result<unsigned short> there = (*sts)->serveContainersOfBridge(judgedBy(control.verifier()), places.gateway);
+      if (!there) log::warn("pods cannot reach 169.254.170.23", {{"err", log::chain(there.error())}});
+      if (there) wanted.credentialsPort = *there;
+      if (there) endpoints["containerCredentialsForPods"] = "http://" + std::string(irsa::kPodCredentialsAddress) + "/v1/credentials";
+    }
+    agent = node::makeAgent(std::move(wanted), *nodeClient, clock);
     if (Result<void> started = agent->start(); !started) {
       log::warn("node agent not started", {{"err", log::chain(started.error())}});
       agent = nullptr;
@@ -166,8 +175,9 @@ void addUp(CLI::App& app, Chosen& chosen) {
   up->add_flag("--sts-plain-http", options->sts.plainHttp, "STS without TLS, on loopback only");
   up->add_option("--sts-connect-proxy", options->sts.connectProxy,
                  "HOST:PORT of a CONNECT proxy that leads AWS's STS host names to this STS, for clients without an endpoint setting");
-  up->add_option("--container-credentials", options->containers,
-                 "ADDRESS:PORT, on loopback, of the endpoint for EKS Pod Identity's credentials; default: none");
+  up->add_option(
+      "--container-credentials", options->containers,
+      "ADDRESS:PORT, on loopback, where EKS Pod Identity's credentials are served besides 169.254.170.23 in the pods; default: none");
   addLogLevel(*up, *level);
   up->callback([options, level, &chosen] {
     chosen = [options, level] {

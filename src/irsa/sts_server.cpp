@@ -62,6 +62,19 @@ struct StsServer::Parts {
     return http::makeServer(std::move(serving), std::move(handler));
   }
 
+  Result<unsigned short> serveContainers(ContainerCredentialsOptions wanted, const std::string& bind, unsigned short port) {
+    auto credentials = std::make_unique<ContainerCredentials>(client, keys, directory, refusals, time, std::move(wanted));
+    http::ServerOptions serving{.bind = bind, .port = port, .tls = std::nullopt, .threads = 1, .limits = {}};
+    serving.limits.body = kMostBody;
+    auto listener = http::makeServer(std::move(serving), [serves = credentials.get()](std::shared_ptr<const http::Request> request) {
+      return serves->handle(std::move(request));
+    });
+    if (Result<void> started = listener->start(); !started) return started.error();
+    containers.push_back(std::move(credentials));
+    containerServers.push_back(std::move(listener));
+    return containerServers.back()->port();
+  }
+
   [[nodiscard]] http::Handler handler() const {
     return [serving = service.get()](std::shared_ptr<const http::Request> request) { return serving->handle(std::move(request)); };
   }
@@ -75,8 +88,9 @@ struct StsServer::Parts {
   const Clock& time;
   std::shared_ptr<const CredentialKeys> keys;
   std::unique_ptr<StsService> service;
-  std::unique_ptr<ContainerCredentials> containers;
-  std::unique_ptr<http::Server> server, second, containerServer, proxy, secondProxy;
+  std::vector<std::unique_ptr<ContainerCredentials>> containers;
+  std::vector<std::unique_ptr<http::Server>> containerServers;
+  std::unique_ptr<http::Server> server, second, proxy, secondProxy;
   std::unique_ptr<http::Server> tlsServer;  // behind the proxies, because `server` may speak plain HTTP
   std::string proxyHost;
 };
@@ -132,7 +146,6 @@ Result<StsServer::Urls> StsServer::serveAlsoOn(const std::string& bind) {
 }
 
 Result<std::string> StsServer::serveContainers(ContainerCredentialsOptions options, const std::string& address) {
-  Parts& parts = *parts_;
   const Result<std::pair<std::string, unsigned short>> where = readAddress(address);
   if (!where) return where.error();
   const auto& [host, port] = *where;
@@ -141,21 +154,20 @@ Result<std::string> StsServer::serveContainers(ContainerCredentialsOptions optio
                  "use " + std::string(kPodCredentialsAddress) + " or a loopback address"};
   options.hosts = {host};
   if (isLoopback(host)) options.hosts.emplace_back("localhost");
-  parts.containers =
-      std::make_unique<ContainerCredentials>(parts.client, parts.keys, parts.directory, parts.refusals, parts.time, std::move(options));
-  http::ServerOptions serving{.bind = host, .port = port, .tls = std::nullopt, .threads = 1, .limits = {}};
-  serving.limits.body = kMostBody;
-  parts.containerServer =
-      http::makeServer(std::move(serving), [containers = parts.containers.get()](std::shared_ptr<const http::Request> request) {
-        return containers->handle(std::move(request));
-      });
-  if (Result<void> started = parts.containerServer->start(); !started) return started.error();
-  return urlOf("http", host, parts.containerServer->port()) + "/v1/credentials";
+  const Result<unsigned short> served = parts_->serveContainers(std::move(options), host, port);
+  if (!served) return served.error();
+  return urlOf("http", host, *served) + "/v1/credentials";
+}
+
+Result<unsigned short> StsServer::serveContainersOfBridge(ContainerCredentialsOptions options, const std::string& gateway) {
+  options.hosts = {kPodCredentialsAddress};
+  return parts_->serveContainers(std::move(options), gateway, 0);
 }
 
 void StsServer::stop() {
+  for (const std::unique_ptr<http::Server>& server : parts_->containerServers) server->stop(1s);
   for (const std::unique_ptr<http::Server>* server :
-       {&parts_->secondProxy, &parts_->proxy, &parts_->tlsServer, &parts_->containerServer, &parts_->second, &parts_->server})
+       {&parts_->secondProxy, &parts_->proxy, &parts_->tlsServer, &parts_->second, &parts_->server})
     if (*server) (*server)->stop(1s);
   parts_->directory.stop();
   parts_->refusals.stop();

@@ -39,6 +39,9 @@ class StsServer {
   // Credentials for containers on "ADDRESS:PORT" over plain HTTP. Gives the URL. options.hosts is set here. A link-local or a loopback
   // address only: who can reach it needs only a token.
   Result<std::string> serveContainers(ContainerCredentialsOptions options, const std::string& address);
+  // The same for the pods of a bridge, on a free port of its gateway, which is given. They call 169.254.170.23, and only that name is
+  // taken.
+  Result<unsigned short> serveContainersOfBridge(ContainerCredentialsOptions options, const std::string& gateway);
   void stop();
   [[nodiscard]] std::string url() const;       // after start()
   [[nodiscard]] std::string proxyUrl() const;  // "" without a proxy

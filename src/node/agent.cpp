@@ -31,7 +31,7 @@ class NodeAgent final : public Agent {
       : options_(std::move(options)),
         client_(client),
         clock_(clock),
-        containerd_(options_.directory),
+        containerd_(options_.directory, options_.credentialsPort),
         runtime_(socket(), owner()),
         volumes_(client, clock, options_.directory / "kubelet"),
         events_(client, clock, options_.nodeName),

@@ -12,9 +12,10 @@ namespace podpass::node {
 
 struct AgentOptions {
   std::string nodeName;
-  std::filesystem::path directory;    // everything the agent writes: kubelet root, private containerd, logs
-  std::string containerdSocket = {};  // empty: start a private containerd under `directory`
-  std::string apiHost, apiPort;       // told to containers as KUBERNETES_SERVICE_HOST/PORT
+  std::filesystem::path directory;     // everything the agent writes: kubelet root, private containerd, logs
+  std::string containerdSocket = {};   // empty: start a private containerd under `directory`
+  std::string apiHost, apiPort;        // told to containers as KUBERNETES_SERVICE_HOST/PORT
+  unsigned short credentialsPort = 0;  // of the pods' gateway, reached at 169.254.170.23; private containerd only; 0: none
 };
 
 // The node agent: registers the node, keeps its lease and status, watches the pods bound to it and runs them on containerd through CRI

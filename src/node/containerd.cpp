@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -16,11 +15,12 @@
 #include "base/text.h"
 #include "node/image_archive.h"
 #include "node/mounts.h"
+#include "node/nat_rules.h"
+#include "node/program.h"
 
 extern "C" {
 extern const char _binary_pause_start[];
 extern const char _binary_pause_end[];
-extern char** environ;
 }
 
 namespace podpass::node {
@@ -33,53 +33,6 @@ namespace {
 constexpr std::size_t kLongestSocket = 100;  // sun_path holds 108, and containerd adds ".ttrpc"
 constexpr int kSysResource = 24;             // CAP_SYS_RESOURCE
 constexpr std::chrono::seconds kHung{10}, kSlowStart{60};
-
-std::string programPath(const char* name) {
-  for (const char* directory : {"/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"})
-    if (::access((std::string(directory) + name).c_str(), X_OK) == 0) return std::string(directory) + name;
-  return {};
-}
-
-// Starts a program in a session of its own (a Ctrl-C in our terminal is ours), its output appended to `log`. -1: it did not start.
-pid_t spawn(const std::vector<std::string>& command, const fs::path& log) {
-  std::vector<char*> words;
-  for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
-  words.push_back(nullptr);
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&files, 1, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
-  posix_spawn_file_actions_adddup2(&files, 1, 2);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  sigdelset(&all, SIGKILL);
-  sigdelset(&all, SIGSTOP);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  pid_t pid = -1;
-  if (posix_spawn(&pid, words[0], &files, &attributes, words.data(), environ) != 0) pid = -1;
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&files);
-  return pid;
-}
-
-// True when the program ended with 0 within the time; it is killed otherwise.
-bool runs(const std::vector<std::string>& command, const fs::path& log, std::chrono::milliseconds within) {
-  if (command[0].empty()) return false;
-  const pid_t pid = spawn(command, log);
-  if (pid < 0) return false;
-  const auto end = std::chrono::steady_clock::now() + within;
-  int status = 0;
-  while (::waitpid(pid, &status, WNOHANG) == 0) {
-    if (std::chrono::steady_clock::now() > end) ::kill(pid, SIGKILL);
-    std::this_thread::sleep_for(5ms);
-  }
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
 
 bool overlayMounts(const fs::path& directory) {
   const fs::path trial = directory / "overlay-trial";
@@ -209,7 +162,8 @@ std::string pauseImageArchive() {
                       std::string_view(_binary_pause_start, static_cast<std::size_t>(_binary_pause_end - _binary_pause_start)));
 }
 
-Containerd::Containerd(fs::path directory) : directory_(std::move(directory)), places_(directory_) {}
+Containerd::Containerd(fs::path directory, unsigned short credentialsPort)
+    : directory_(std::move(directory)), places_(directory_), credentialsPort_(credentialsPort) {}
 Containerd::~Containerd() { stop(); }
 
 Result<void> Containerd::installed() const {
@@ -230,17 +184,12 @@ Result<void> Containerd::start() {
 
 Result<void> Containerd::configure() {
   const MachineTraits traits = probeMachine(places_.config.parent_path());
-  if (traits.masquerade && !masquerade("-C") && !masquerade("-A"))
-    log::warn("pods do not reach beyond this machine: no masquerading", {{"name", places_.bridge}});
+  if (traits.masquerade && !addNatRules(places_, credentialsPort_))
+    log::warn("pods do not reach beyond this machine, or not their credentials", {{"name", places_.bridge}, {"why", "iptables failed"}});
+  if (!traits.masquerade && credentialsPort_ != 0)
+    log::warn("pods do not reach 169.254.170.23: iptables cannot be used", {{"name", places_.bridge}});
   if (Result<void> done = writeFileAtomically(places_.config, containerdConfig(places_, traits)); !done) return done;
   return writeFileAtomically(places_.cniConfig / "10-podpass.conflist", cniConfig(places_, traits));
-}
-
-// One rule for all pods: the bridge plugin would make a chain for each, with seven runs of iptables in the way of each start.
-bool Containerd::masquerade(const char* action) const {
-  return runs({programPath("iptables"), "-w", "5", "-t", "nat", action, "POSTROUTING", "-s", places_.subnet, "!", "-d", places_.subnet,
-               "-m", "comment", "--comment", "podpass " + places_.bridge, "-j", "MASQUERADE"},
-              "/dev/null", 10s);
 }
 
 bool Containerd::pause(std::chrono::milliseconds time) {
@@ -345,7 +294,7 @@ void Containerd::clear() {
     return;
   }
   removeBridge(places_.bridge);
-  for (int turn = 0; turn < 8 && masquerade("-D"); ++turn) continue;
+  removeNatRules(places_);
   if (Result<void> unmounted = unmountBelow(fs::weakly_canonical(places_.state)); !unmounted) {
     log::warn("containerd's mounts not removed", {{"err", log::chain(unmounted.error())}});
     return;

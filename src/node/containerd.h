@@ -44,7 +44,8 @@ inline constexpr const char* kPauseImage = "podpass.dev/pause:1";
 // its containers live on. Thread-safe.
 class Containerd {
  public:
-  explicit Containerd(std::filesystem::path directory);
+  // `credentialsPort`: where the gateway serves pods their credentials; they find it at 169.254.170.23. 0: nowhere.
+  explicit Containerd(std::filesystem::path directory, unsigned short credentialsPort = 0);
   ~Containerd();
   Containerd(const Containerd&) = delete;
   Containerd& operator=(const Containerd&) = delete;
@@ -68,11 +69,11 @@ class Containerd {
   int runOnce();
   bool reaped(pid_t child, int& status);
   bool importPauseImage();
-  bool masquerade(const char* action) const;   // iptables' -C, -A, -D
   bool pause(std::chrono::milliseconds time);  // false: stopping
 
   std::filesystem::path directory_;
   ContainerdPlaces places_;
+  unsigned short credentialsPort_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;

@@ -60,6 +60,10 @@ class Lines:
                 return line
 
 
+def resident_mb(process):
+    return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{process.pid}/status").read_text()).group(1)) / 1024
+
+
 class Podpass:
     """`podpass up` on a free port with everything below `directory`; ready when made, and stopped at the end of `with`."""
 

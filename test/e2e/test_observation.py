@@ -6,6 +6,7 @@ import stat
 
 import pytest
 from conftest import Call, Credentials, Podpass, eventually
+from podpass import resident_mb
 
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 SECRETS = "/api/v1/namespaces/default/secrets"
@@ -27,6 +28,11 @@ def sample(call, start, **labels):
     found = [line for line in answer.body.decode().splitlines()
              if line.startswith(start) and all(f'{name}="{value}"' in line for name, value in labels.items())]
     return sum(float(line.rsplit(" ", 1)[1]) for line in found)
+
+
+def test_an_idle_server_is_small(audited):
+    _, server, _ = audited
+    eventually(lambda: resident_mb(server.process) < 20, what="less than 20 MB")
 
 
 def test_requests_are_counted_where_endpoints_json_says(audited):

@@ -9,7 +9,7 @@ import subprocess
 import urllib.request
 
 import pytest
-from podpass import Standalone, eventually
+from podpass import Standalone, eventually, resident_mb
 
 ROLE = "arn:aws:iam::210987654321:role/reader"
 ANNOTATED = {"eks.amazonaws.com/role-arn": ROLE}
@@ -181,6 +181,12 @@ def test_alone_it_makes_its_certificate_and_registers_its_authority(server, call
                 assert replica.patch(namespace, "reader") == hooked.patch(namespace, "reader")
     finally:
         call("DELETE", f"{path}/{configuration}")
+
+
+def test_alone_it_is_small(server, namespace, tmp_path):
+    with Standalone(tmp_path, server.kubeconfig, "--namespace", namespace, "--webhook-configuration", "none") as one:
+        one.ports()
+        eventually(lambda: resident_mb(one.process) < 10, what="less than 10 MB")
 
 
 def test_pods_that_were_admitted_without_are_reported(server, call, namespace, tmp_path):

@@ -22,6 +22,7 @@ build: deps
 	@cmake --build --preset release -j $(JOBS)
 
 test: build
+	@cmake --build --preset release -j $(JOBS) --target tests
 	@cd build && ctest --output-on-failure -j $(JOBS)
 
 demo: build
@@ -32,13 +33,14 @@ run: build
 
 # Whole paths first, as a table; then the hot code beside which each *_bench.cpp stands.
 bench: build
+	@cmake --build --preset release -j $(JOBS) --target benches
 	@PODPASS=$(CURDIR)/build/podpass PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 test/bench/bench.py
 	@set -e; for bench in build/src/*/*_bench; do $$bench; done
 
 # The unit tests under a sanitizer, in a build directory of its own.
 asan tsan: deps
 	@cmake --preset $@ >/dev/null
-	@cmake --build --preset $@ -j $(JOBS)
+	@cmake --build --preset $@ -j $(JOBS) --target all tests
 	@cd build-$@ && ctest --output-on-failure -LE e2e
 
 lint: build

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "cli/last_run.h"
 
 namespace podpass::cli {
 namespace {
@@ -91,14 +92,28 @@ Result<void> ControlPlane::listen() {
       response = co_await server->handle(std::move(request));
     co_return response;
   };
-  listener_ = http::makeServer({.bind = flags_.bind, .port = flags_.port, .tls = tls_, .limits = {}}, handler_);
-  if (Result<void> started = listener_->start(); !started) return started;
+  const LastRun last(directory_);
+  const unsigned short lastPort = flags_.port == 0 ? last.port("apiserver") : static_cast<unsigned short>(0);
+  Result<void> started = Error{};
+  if (lastPort != 0) started = listenOn(lastPort);
+  if (!started) started = listenOn(flags_.port);
+  if (!started) return started;
   host_ = isEverywhere(flags_.bind) ? "127.0.0.1" : flags_.bind;
   url_ = "https://" + (host_.find(':') != std::string::npos ? "[" + host_ + "]" : host_) + ":" + std::to_string(listener_->port());
   Result<std::vector<std::string>> issuers = flags_.keys.acceptedIssuers(url_);
   if (!issuers) return issuers.error();
   issuers_ = *std::move(issuers);
+  if (lastPort != 0 && listener_->port() != lastPort && last.url("issuer") != issuers_.front()) {
+    log::warn("port of the last run taken by another program, tokens of its issuer stay good until the next start",
+              {{"port", std::to_string(lastPort)}, {"issuer", last.url("issuer")}});
+    issuers_.push_back(last.url("issuer"));
+  }
   return {};
+}
+
+Result<void> ControlPlane::listenOn(unsigned short port) {
+  listener_ = http::makeServer({.bind = flags_.bind, .port = port, .tls = tls_, .limits = {}}, handler_);
+  return listener_->start();
 }
 
 Result<void> ControlPlane::assemble() {

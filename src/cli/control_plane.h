@@ -28,7 +28,7 @@ namespace podpass::cli {
 struct ControlPlaneFlags {
   std::string dataDir;
   std::string bind = "127.0.0.1";
-  unsigned short port = 6443;
+  unsigned short port = 6443;               // 0: the last run's, when it is free, or any free one
   std::string legacyTokenSecrets = "auto";  // auto, manual
   std::int64_t maxTokenSeconds = 0;
   bool extendTokens = true;
@@ -81,6 +81,7 @@ class ControlPlane {
  private:
   Result<void> openStore();
   Result<void> listen();
+  Result<void> listenOn(unsigned short port);
   Result<void> assemble();
   Result<void> bootstrap();
   Result<void> serve();

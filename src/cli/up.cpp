@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "cli/last_run.h"
 #include "cli/stop_signal.h"
 #include "cli/verbs.h"
 #include "irsa/webhook_role.h"
@@ -61,8 +62,15 @@ Result<std::unique_ptr<irsa::StsServer>> startSts(ControlPlane& control, StsFlag
   if (Result<void> registered = registerOwnIssuer(control.client(), control.issuerUrl(), caPem); !registered) return registered.error();
   Result<irsa::StsOptions> options = stsFiles(control.directory(), control.authority(), flags, clock.now());
   if (!options) return options.error();
-  auto sts = std::make_unique<irsa::StsServer>(control.client(), clock, *std::move(options));
-  if (Result<void> started = sts->start(); !started) return started.error();
+  std::unique_ptr<irsa::StsServer> sts;
+  Result<void> started = Error{};
+  for (const unsigned short port : {flags.port == 0 ? LastRun(control.directory()).port("sts") : flags.port, flags.port}) {
+    if (started) break;
+    options->port = port;
+    sts = std::make_unique<irsa::StsServer>(control.client(), clock, *options);
+    started = sts->start();
+  }
+  if (!started) return started.error();
   Result<void> written = writeFileAtomically(control.directory() / "aws-credentials", sts->administratorFile(), 0600);
   if (!written) return written.error();
   return sts;

@@ -33,8 +33,12 @@ bool isEverywhere(const std::string& bind) { return bind == "0.0.0.0" || bind ==
 
 }  // namespace
 
-ControlPlane::ControlPlane(ControlPlaneFlags flags, const Clock& clock)
-    : flags_(std::move(flags)), clock_(clock), directory_(fs::absolute(flags_.dataDir)) {}
+ControlPlane::ControlPlane(ControlPlaneFlags flags, const Clock& clock, ControlPlaneSeams seams)
+    : flags_(std::move(flags)),
+      clock_(clock),
+      tokenClock_(seams.tokens != nullptr ? *seams.tokens : clock),
+      around_(std::move(seams.around)),
+      directory_(fs::absolute(flags_.dataDir)) {}
 
 ControlPlane::~ControlPlane() {
   if (!serving_) ready_.set_value(nullptr);  // a request may wait for it, and the listener for the request
@@ -92,6 +96,7 @@ Result<void> ControlPlane::listen() {
       response = co_await server->handle(std::move(request));
     co_return response;
   };
+  handler_ = http::wrapped(around_, std::move(handler_));
   const LastRun last(directory_);
   const unsigned short lastPort = flags_.port == 0 ? last.port("apiserver") : static_cast<unsigned short>(0);
   Result<void> started = Error{};
@@ -132,7 +137,7 @@ Result<void> ControlPlane::assemble() {
   revocations_ = std::make_unique<token::Revocations>(*store_, clock_, [this] { return signingKeys_->tokensUntil(); });
   if (Result<void> started = revocations_->start(); !started) return started;
   verifier_ =
-      std::make_unique<token::Verifier>(issuers_, std::vector<std::string>{kApiAudience}, ring, objects, clock_, revocations_.get());
+      std::make_unique<token::Verifier>(issuers_, std::vector<std::string>{kApiAudience}, ring, objects, tokenClock_, revocations_.get());
   oidcPool_ = std::make_unique<boost::asio::thread_pool>(1);
   Result<std::unique_ptr<auth::Oidc>> oidc = flags_.oidc.open(*oidcPool_, clock_);
   if (!oidc) return oidc.error();
@@ -151,7 +156,7 @@ Result<void> ControlPlane::assemble() {
                                    .jwksMaxAge = jwksMaxAge_,
                                    .audit = audit_.get()};
   apiServer_ = std::make_unique<server::ApiServer>(std::move(options), *registry_, *admission_, *authenticator_, *authorizer_, *issuer_,
-                                                   *verifier_, ring, clock_);
+                                                   *verifier_, ring, tokenClock_);
   client_ = clientOf({.name = "system:podpass", .groups = {"system:masters"}});
   return {};
 }

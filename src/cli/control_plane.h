@@ -44,10 +44,16 @@ struct ControlPlaneFlags {
   void addTo(CLI::App& verb);
 };
 
+// For rehearsals: what stands between the control plane and the world.
+struct ControlPlaneSeams {
+  const Clock* tokens = nullptr;  // by which tokens are issued and judged; null: the clock of everything else
+  http::Wrap around = {};
+};
+
 // Everything is below the data directory: store, keys, certificates, admin.kubeconfig. One thread starts and stops it.
 class ControlPlane {
  public:
-  ControlPlane(ControlPlaneFlags flags, const Clock& clock);
+  ControlPlane(ControlPlaneFlags flags, const Clock& clock, ControlPlaneSeams seams = {});
   ~ControlPlane();
   ControlPlane(const ControlPlane&) = delete;
   ControlPlane& operator=(const ControlPlane&) = delete;
@@ -67,6 +73,7 @@ class ControlPlane {
   [[nodiscard]] const crypto::Authority& authority() const { return *authority_; }
   [[nodiscard]] const http::TlsFiles& tls() const { return tls_; }
   [[nodiscard]] api::Client& client() { return *client_; }  // with all rights
+  [[nodiscard]] Store& store() { return *store_; }
   // A client with the rights of `user`; the control plane outlives it.
   [[nodiscard]] std::unique_ptr<api::Client> clientOf(auth::User user);
   [[nodiscard]] const token::Verifier& verifier() const { return *verifier_; }
@@ -90,6 +97,8 @@ class ControlPlane {
 
   const ControlPlaneFlags flags_;
   const Clock& clock_;
+  const Clock& tokenClock_;
+  const http::Wrap around_;
   const std::filesystem::path directory_;
   bool serving_ = false, stopped_ = false;
   // In the order of the start: each stands on those above it.

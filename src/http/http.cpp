@@ -161,15 +161,20 @@ std::string_view reasonPhrase(int status) {
   return "Unknown";
 }
 
-std::string_view dateNow() {
+std::string httpDate(std::chrono::system_clock::time_point time) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(time);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char buffer[40];
+  return {buffer, std::strftime(buffer, sizeof buffer, "%a, %d %b %Y %H:%M:%S GMT", &parts)};
+}
+
+std::string_view dateOf(const Response& response) {
+  if (const std::string_view own = response.headers.find("Date"); !own.empty()) return own;
   thread_local std::time_t made = 0;
   thread_local std::string text;
   const std::time_t now = std::time(nullptr);
-  if (now == made) return text;
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char buffer[40];
-  text.assign(buffer, std::strftime(buffer, sizeof buffer, "%a, %d %b %Y %H:%M:%S GMT", &parts));
+  if (now != made) text = httpDate(std::chrono::system_clock::from_time_t(now));
   made = now;
   return text;
 }

@@ -86,7 +86,7 @@ class ByteStream {
 
 struct Response {
   int status = 200;
-  Headers headers;  // Content-Length, Date and the framing are added by the server
+  Headers headers;  // Content-Length, the framing and, when it is not here, Date are added by the server
   std::shared_ptr<const std::string> body;
   // Set: the body is streamed by this coroutine after the headers were flushed; the answer ends when it returns.
   std::function<asio::awaitable<void>(BodyWriter&)> stream;
@@ -96,6 +96,10 @@ struct Response {
 
 // Called on the connection's executor; may suspend. Must not throw.
 using Handler = std::function<asio::awaitable<Response>(std::shared_ptr<const Request>)>;
+
+// Puts something before a handler; empty: nothing.
+using Wrap = std::function<Handler(Handler)>;
+inline Handler wrapped(const Wrap& wrap, Handler handler) { return wrap ? wrap(std::move(handler)) : handler; }
 
 struct Limits {
   std::size_t body = 3u << 20;          // bytes; larger: Request::bodyTooLarge

@@ -313,7 +313,7 @@ class Http1 {
     out_ += ' ';
     out_ += reasonPhrase(response.status);
     out_ += "\r\nDate: ";
-    out_ += dateNow();
+    out_ += headerSafe(dateOf(response));
     for (const Header& header : response.headers.all()) {
       if (isFraming(header.name)) continue;
       out_ += "\r\n";

@@ -432,7 +432,7 @@ class Http2 {
     std::vector<Header> headers;
     headers.reserve(response.headers.all().size() + 3);
     headers.push_back({":status", std::to_string(response.status)});
-    headers.push_back({"date", std::string(dateNow())});
+    headers.push_back({"date", headerSafe(dateOf(response))});
     for (const Header& header : response.headers.all()) {
       if (isFraming(header.name)) continue;
       Header lower{headerSafe(header.name), headerSafe(header.value)};

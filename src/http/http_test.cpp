@@ -18,6 +18,7 @@
 #include <condition_variable>
 #include <future>
 #include <mutex>
+#include <sstream>
 
 #include "http/client.h"
 #include "http/test_certificates.h"
@@ -131,6 +132,9 @@ asio::awaitable<Response> handle(Journal& journal, std::shared_ptr<const Request
   } else if (request->path == "/header") {
     response = textResponse("split");
     response.headers.add("X-Copied", "a\r\nX-Injected: b");
+  } else if (request->path == "/dated") {
+    response = textResponse("long ago");
+    response.headers.add("Date", "Sat, 04 Mar 2023 09:28:03 GMT");
   } else if (request->path == "/three") {
     response.stream = [](BodyWriter& writer) -> asio::awaitable<void> {
       for (int i = 0; i < 3; ++i) {
@@ -332,6 +336,24 @@ TEST(Http, CurlGetsTheSameAnswersWhateverTheProtocol) {
     const std::string split = server.curl(as + " -D -", "/header");
     EXPECT_EQ(split.find("\nX-Injected"), std::string::npos) << split;
     EXPECT_EQ(split.find("\nx-injected"), std::string::npos) << split;
+  }
+}
+
+TEST(Http, EachAnswerHasOneDateTheHandlersOrTheServers) {
+  const Running server(true);
+  for (const char* protocol : {"--http1.1", "--http2"}) {
+    SCOPED_TRACE(protocol);
+    const auto datesOf = [&](const char* path) {
+      std::istringstream head(server.curl(std::string("-D - -o /dev/null ") + protocol, path));
+      std::vector<std::string> dates;
+      for (std::string line; std::getline(head, line);)
+        if (line.starts_with("Date: ") || line.starts_with("date: ")) dates.push_back(line.substr(6, 25));
+      return dates;
+    };
+    const std::vector<std::string> longAgo{"Sat, 04 Mar 2023 09:28:03"};
+    EXPECT_EQ(datesOf("/dated"), longAgo);
+    EXPECT_EQ(datesOf("/empty").size(), 1u);
+    EXPECT_NE(datesOf("/empty"), longAgo);
   }
 }
 

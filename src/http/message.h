@@ -18,8 +18,10 @@ std::optional<std::string> percentDecoded(std::string_view text, bool plusIsSpac
 
 [[nodiscard]] std::string_view reasonPhrase(int status);
 
-// The current time as in RFC 9110 §5.6.7, remade once a second.
-std::string_view dateNow();
+// A time as in RFC 9110 §5.6.7.
+std::string httpDate(std::chrono::system_clock::time_point time);
+// What the response says as its Date, else the current time, remade once a second.
+std::string_view dateOf(const Response& response);
 
 // Headers that describe the connection or the framing: the server writes its own.
 [[nodiscard]] bool isFraming(std::string_view name);

@@ -33,14 +33,15 @@ Refusal invalidToken(std::string reason, std::string fix = {}) {
 }
 
 // What the agent finds without asking anybody; nullopt: the token may be good.
-std::optional<std::string> problemOf(std::string_view token, WallTime now) {
+std::optional<std::string> problemOf(std::string_view token, const Clock& clock) {
   if (token.empty()) return "Service account token cannot be empty";
   if (token.size() > kLongestToken) return "Service account token cannot be parsed: token is malformed: it is too long";
   const Result<token::PresentedToken> presented = token::parseToken(token);
   if (!presented) return "Service account token cannot be parsed: token is malformed: " + presented.error().sentence;
+  const std::int64_t now = epoch(clock.nowFor(std::chrono::seconds(presented->issuedAt)));
   const char* const failed = "Service account token failed basic claim validations: token has invalid claims: token is ";
-  if (presented->expires <= epoch(now)) return failed + std::string("expired");
-  if (presented->notBefore > epoch(now)) return failed + std::string("not valid yet");
+  if (presented->expires <= now) return failed + std::string("expired");
+  if (presented->notBefore > now) return failed + std::string("not valid yet");
   return std::nullopt;
 }
 
@@ -93,6 +94,11 @@ std::string ContainerCredentials::clusterArn() const {
   return "arn:aws:eks:" + options_.region + ":" + directory_.account() + ":cluster/" + options_.clusterName;
 }
 
+http::Response podCredentialsRefusal(const Refusal& refusal, const std::string& requestId) {
+  return text(refusal.status, "[" + requestId + "]: (" + refusal.code + "): " + refusal.message +
+                                  ", fault: " + (refusal.status < 500 ? "client" : "server"));
+}
+
 http::asio::awaitable<http::Response> ContainerCredentials::handle(std::shared_ptr<const http::Request> request) {
   if (request->path != "/v1/credentials") co_return text(404, "404 page not found");
   if (running_.fetch_add(1) >= kMostRunning) {  // what waits is bounded; every SDK tries again
@@ -113,7 +119,7 @@ http::Response ContainerCredentials::answer(const http::Request& request) {
     return text(403, "Access Denied. Called agent through invalid address, please use either [" + all + "] address not " + host);
   }
   Call call{.request = request, .token = request.headers.find("Authorization"), .now = clock_.now()};
-  if (const std::optional<std::string> problem = problemOf(call.token, call.now)) return text(400, *problem);
+  if (const std::optional<std::string> problem = problemOf(call.token, clock_)) return text(400, *problem);
   call.told.id = randomUuid();
   call.told.action = "AssumeRoleForPodIdentity";
   call.told.remote = request.remote;
@@ -121,8 +127,7 @@ http::Response ContainerCredentials::answer(const http::Request& request) {
   if (!session) {
     const Refusal& refusal = session.refusal();
     refusals_.record(call.told, refusal);
-    return text(refusal.status, "[" + call.told.id + "]: (" + refusal.code + "): " + refusal.message +
-                                    ", fault: " + (refusal.status < 500 ? "client" : "server"));
+    return podCredentialsRefusal(refusal, call.told.id);
   }
   const Credentials credentials = keys_->mint(*session);
   log::info("role assumed", {{"request", call.told.id},

@@ -18,6 +18,9 @@ namespace podpass::irsa {
 constexpr const char* kPodAudience = "pods.eks.amazonaws.com";
 constexpr const char* kPodCredentialsAddress = "169.254.170.23";
 
+// As the agent words what EKS Auth refused.
+http::Response podCredentialsRefusal(const Refusal& refusal, const std::string& requestId);
+
 struct ContainerCredentialsOptions {
   std::string clusterName = "podpass", region = "us-east-1";  // as the session tags and the conditions name the cluster
   // Who the token proves to be when it is for kPodAudience. Unauthorized: the token is bad. Called on a pool.

@@ -18,11 +18,18 @@ struct Refusal {
   json::object verdict = {};  // the trust policy's reckoning; empty when it was not reached
 };
 
+inline Refusal validationError(std::string message) { return {400, "ValidationError", std::move(message), "parameters"}; }
+inline Refusal throttled() { return {400, "Throttling", "Rate exceeded", "throttling"}; }
+inline Refusal internalFailure() { return {500, "InternalFailure", "The request processing has failed because of an unknown error."}; }
+inline Refusal serviceUnavailable() {
+  return {503, "ServiceUnavailable", "The request has failed due to a temporary failure of the server."};
+}
+
 // A T or a Refusal.
 template <class T>
 class [[nodiscard]] Outcome {
  public:
-  Outcome() : state_(Refusal{500, "InternalFailure", "The request processing has failed because of an unknown error."}) {}
+  Outcome() : state_(internalFailure()) {}
   Outcome(T value) : state_(std::in_place_index<0>, std::move(value)) {}
   Outcome(Refusal refusal) : state_(std::in_place_index<1>, std::move(refusal)) {}
   explicit operator bool() const { return state_.index() == 0; }
@@ -35,7 +42,5 @@ class [[nodiscard]] Outcome {
  private:
   std::variant<T, Refusal> state_;
 };
-
-inline Refusal validationError(std::string message) { return {400, "ValidationError", std::move(message), "parameters"}; }
 
 }  // namespace podpass::irsa

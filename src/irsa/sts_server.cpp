@@ -66,9 +66,11 @@ struct StsServer::Parts {
     auto credentials = std::make_unique<ContainerCredentials>(client, keys, directory, refusals, time, std::move(wanted));
     http::ServerOptions serving{.bind = bind, .port = port, .tls = std::nullopt, .threads = 1, .limits = {}};
     serving.limits.body = kMostBody;
-    auto listener = http::makeServer(std::move(serving), [serves = credentials.get()](std::shared_ptr<const http::Request> request) {
-      return serves->handle(std::move(request));
-    });
+    auto listener = http::makeServer(
+        std::move(serving),
+        http::wrapped(options.aroundContainers, [serves = credentials.get()](std::shared_ptr<const http::Request> request) {
+          return serves->handle(std::move(request));
+        }));
     if (Result<void> started = listener->start(); !started) return started.error();
     containers.push_back(std::move(credentials));
     containerServers.push_back(std::move(listener));
@@ -76,7 +78,9 @@ struct StsServer::Parts {
   }
 
   [[nodiscard]] http::Handler handler() const {
-    return [serving = service.get()](std::shared_ptr<const http::Request> request) { return serving->handle(std::move(request)); };
+    return http::wrapped(options.around, [serving = service.get()](std::shared_ptr<const http::Request> request) {
+      return serving->handle(std::move(request));
+    });
   }
 
   api::Client& client;
@@ -163,6 +167,8 @@ Result<unsigned short> StsServer::serveContainersOfBridge(ContainerCredentialsOp
   options.hosts = {kPodCredentialsAddress};
   return parts_->serveContainers(std::move(options), gateway, 0);
 }
+
+void StsServer::forgetKeys() { parts_->relyingParty.forget(); }
 
 void StsServer::stop() {
   for (const std::unique_ptr<http::Server>& server : parts_->containerServers) server->stop(1s);

@@ -20,6 +20,8 @@ struct StsOptions {
   std::string account = "000000000000";
   std::filesystem::path keyFile;  // CredentialKeys
   std::string connectProxy = {};  // "127.0.0.1:8888"; empty: none
+  http::Wrap around = {};         // STS
+  http::Wrap aroundContainers = {};
 };
 
 // STS and all that it stands on: directory, relying party, credentials, refusal log, the servers. start() once; stop() ends what runs.
@@ -42,6 +44,8 @@ class StsServer {
   // The same for the pods of a bridge, on a free port of its gateway, which is given. They call 169.254.170.23, and only that name is
   // taken.
   Result<unsigned short> serveContainersOfBridge(ContainerCredentialsOptions options, const std::string& gateway);
+  // As RelyingParty::forget.
+  void forgetKeys();
   void stop();
   [[nodiscard]] std::string url() const;       // after start()
   [[nodiscard]] std::string proxyUrl() const;  // "" without a proxy

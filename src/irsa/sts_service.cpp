@@ -101,7 +101,7 @@ asio::awaitable<http::Response> StsService::handle(std::shared_ptr<const http::R
   call->request = std::move(request);
   if (running_.fetch_add(1) >= kMostRunning) {  // what waits is bounded; every SDK tries again
     running_.fetch_sub(1);
-    co_return errorAnswer({400, "Throttling", "Rate exceeded", "throttling"}, call->told.id);
+    co_return errorAnswer(throttled(), call->told.id);
   }
   const Answer answered = co_await answer(call);
   running_.fetch_sub(1);
@@ -153,7 +153,7 @@ asio::awaitable<StsService::Answer> StsService::assumeRoleWithWebIdentity(std::s
     co_return refusal;
   }
   const Result<token::VerifiedToken> token = co_await relyingParty_.verify(assume->webIdentityToken);
-  if (!token) co_return tokenRefusal(token.error(), assume->webIdentityToken, call->now);
+  if (!token) co_return tokenRefusal(token.error(), assume->webIdentityToken, clock_.nowFor(std::chrono::seconds(presented->issuedAt)));
   if (token->subject.size() < 6 || token->subject.size() > 255)
     co_return Refusal{400, "InvalidIdentityToken", "The provided token is malformed or otherwise invalid", "claims",
                       "its sub has not 6 to 255 characters"};
@@ -202,7 +202,7 @@ Outcome<Session> StsService::authenticate(Call& call) const {
   call.told.caller = known->session.arn;
   if (const auto good = checkSignature(*signature, *call.request, known->secretAccessKey); !good) return good.refusal();
   const Session& session = known->session;
-  if (session.expires != 0 && epoch(call.now) >= session.expires) {
+  if (session.expires != 0 && epoch(clock_.nowFor(std::chrono::seconds(session.issuedAt))) >= session.expires) {
     Refusal refusal{403, "ExpiredToken", "The security token included in the request is expired", "credentials"};
     refusal.reason = "the session ended at " + rfc3339(WallTime(std::chrono::seconds(session.expires)));
     return refusal;

@@ -85,7 +85,7 @@ Result<void> WebhookServer::start(const http::TlsFiles& tls) {
                                    .tls = parts.listeners.tls,
                                    .threads = parts.listeners.threads,
                                    .limits = {}},
-                                  secure);
+                                  http::wrapped(parts.listeners.around, secure));
   if (Result<void> started = parts.secure->start(); !started) return started;
   log::info("Listening on " + portText(port()));
   if (parts.listeners.metricsPort >= 0) {

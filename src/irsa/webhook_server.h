@@ -14,6 +14,7 @@ struct WebhookListeners {
   http::TlsFiles tls;                // files are watched, and read again when they change
   std::string credentialsFile = {};  // --watch-container-credentials-config; empty: off
   unsigned threads = 0;              // 0: one per core
+  http::Wrap around = {};
 };
 
 class WebhookServer {

@@ -123,11 +123,21 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
     if (!known)
       co_return refusal({"issuer", "a registered issuer", token->issuer}, "the issuer " + quoted(token->issuer) + " is not registered here",
                         {}, Reason::NotFound);
-    if (Result<void> good = checkClaims(*token, known->issuer, clock_.now()); !good) co_return good.error();
+    if (Result<void> good = checkClaims(*token, known->issuer, clock_.nowFor(std::chrono::seconds(token->issuedAt))); !good)
+      co_return good.error();
     Result<std::shared_ptr<const Keys>> keys = co_await keysFor(known, token->jws.kid);
     if (!keys) co_return keys.error();
     auto check = [token = *std::move(token), keys = *std::move(keys)]() mutable { return checkSignature(std::move(token), *keys); };
     co_return co_await offload(pool_, std::move(check));
+  }
+
+  void forget() {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [url, known] : known_) {
+      const std::lock_guard one(known->mutex);
+      known->asked.reset();
+      if (known->issuer.jwks.empty()) known->keys = nullptr;
+    }
   }
 
   // Ends the fetches that are under way.
@@ -242,6 +252,8 @@ RelyingParty::RelyingParty(asio::thread_pool& pool, const Clock& clock, std::fun
 RelyingParty::~RelyingParty() { issuers_->stop(); }
 
 Result<void> RelyingParty::trust(std::vector<TrustedIssuer> issuers) { return issuers_->trust(std::move(issuers)); }
+
+void RelyingParty::forget() { issuers_->forget(); }
 
 asio::awaitable<Result<VerifiedToken>> RelyingParty::verify(std::string token) { return issuers_->verify(std::move(token)); }
 

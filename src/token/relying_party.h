@@ -29,6 +29,9 @@ class RelyingParty {
   // used, or one URL twice.
   Result<void> trust(std::vector<TrustedIssuer> issuers);
 
+  // Drops the keys that were fetched: the next token of an issuer fetches them again, however soon.
+  void forget();
+
   // What the token proves. Checks, the first that fails being named by refusalOf(error): form, claims, issuer (NotFound: it is not
   // registered), audience, time, algorithm, discovery (Unavailable: the keys could not be had), key id, signature. All others are
   // Unauthorized. The signature is checked on the pool.

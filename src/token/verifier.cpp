@@ -168,11 +168,11 @@ struct Verifier::Parts {
 
   // Legacy tokens have no times, and need none; but one that carries them means them.
   Result<void> times(const json::object& payload, bool needsExpiry) const {
-    const std::int64_t now = secondsOf(clock.now());
     const auto nbf = numericDate(payload, "nbf"), exp = numericDate(payload, "exp"), iat = numericDate(payload, "iat");
     if (!nbf) return nbf.error();
     if (!exp) return exp.error();
     if (!iat) return iat.error();
+    const std::int64_t now = secondsOf(*iat ? clock.nowFor(std::chrono::seconds(**iat)) : clock.now());
     if (!*exp && needsExpiry) return refused("service account token has no expiry");
     if (*nbf && now + kLeewaySeconds < **nbf) return refused("service account token is not valid yet");
     if (*exp && now - kLeewaySeconds > **exp) return refused("service account token has expired");

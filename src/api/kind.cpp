@@ -48,35 +48,49 @@ bool Kind::allows(std::string_view verb) const {
   return std::find(all.begin(), all.end(), verb) != all.end();
 }
 
+namespace {
+
+bool faultsAreServed = false;
+
+Kinds makeKinds() {
+  Kinds kinds{&bindingKind(),
+              &configMapKind(),
+              &eventKind(),
+              &namespaceKind(),
+              &nodeKind(),
+              &podKind(),
+              &secretKind(),
+              &serviceAccountKind(),
+              &serviceKind(),
+              &tokenReviewKind(),
+              &selfSubjectReviewKind(),
+              &localSubjectAccessReviewKind(),
+              &selfSubjectAccessReviewKind(),
+              &selfSubjectRulesReviewKind(),
+              &subjectAccessReviewKind(),
+              &clusterRoleBindingKind(),
+              &clusterRoleKind(),
+              &roleBindingKind(),
+              &roleKind(),
+              &mutatingWebhookConfigurationKind(),
+              &validatingWebhookConfigurationKind(),
+              &leaseKind(),
+              &signingKeyKind(),
+              &tokenRevocationKind(),
+              &tokenInjectionKind(),
+              &podIdentityAssociationKind(),
+              &iamRoleKind(),
+              &oidcProviderKind()};
+  if (faultsAreServed) kinds.insert(std::find(kinds.begin(), kinds.end(), &iamRoleKind()), &faultKind());
+  return kinds;
+}
+
+}  // namespace
+
+void serveFaults() { faultsAreServed = true; }
+
 const std::vector<const Kind*>& allKinds() {
-  static const Kinds kinds{&bindingKind(),
-                           &configMapKind(),
-                           &eventKind(),
-                           &namespaceKind(),
-                           &nodeKind(),
-                           &podKind(),
-                           &secretKind(),
-                           &serviceAccountKind(),
-                           &serviceKind(),
-                           &tokenReviewKind(),
-                           &selfSubjectReviewKind(),
-                           &localSubjectAccessReviewKind(),
-                           &selfSubjectAccessReviewKind(),
-                           &selfSubjectRulesReviewKind(),
-                           &subjectAccessReviewKind(),
-                           &clusterRoleBindingKind(),
-                           &clusterRoleKind(),
-                           &roleBindingKind(),
-                           &roleKind(),
-                           &mutatingWebhookConfigurationKind(),
-                           &validatingWebhookConfigurationKind(),
-                           &leaseKind(),
-                           &signingKeyKind(),
-                           &tokenRevocationKind(),
-                           &tokenInjectionKind(),
-                           &podIdentityAssociationKind(),
-                           &iamRoleKind(),
-                           &oidcProviderKind()};
+  static const Kinds kinds = makeKinds();
   return kinds;
 }
 

@@ -118,6 +118,8 @@ struct Kind {
   [[nodiscard]] bool allows(std::string_view verb) const;
 };
 
+// Serves the kind Fault among the others. Before the first look at the kinds only: a podpass that was not asked to fail has no such kind.
+void serveFaults();
 // All kinds, core first, in the order that discovery shows. The pointers live as long as the process.
 const std::vector<const Kind*>& allKinds();
 const Kind* findKind(std::string_view group, std::string_view version, std::string_view plural);

@@ -35,6 +35,7 @@ const Kind& validatingWebhookConfigurationKind();
 
 const Kind& tokenInjectionKind();
 const Kind& podIdentityAssociationKind();
+const Kind& faultKind();    // only after serveFaults()
 const Kind& iamRoleKind();  // not RBAC's
 const Kind& oidcProviderKind();
 

@@ -10,6 +10,7 @@
 #include "cli/last_run.h"
 #include "cli/stop_signal.h"
 #include "cli/verbs.h"
+#include "faults/faults.h"
 #include "irsa/webhook_role.h"
 #include "node/agent.h"
 #include "node/containerd.h"
@@ -18,6 +19,18 @@ namespace podpass::cli {
 namespace {
 
 using namespace std::chrono_literals;
+
+http::Wrap aroundBy(faults::Faults* rehearsal, faults::Place place) {
+  return rehearsal != nullptr ? rehearsal->around(place) : http::Wrap();
+}
+
+// Faults stand before everything that they are around, and must not follow a store, or call an STS, that is gone.
+struct EndOfRehearsal {
+  faults::Faults* rehearsal;
+  ~EndOfRehearsal() {
+    if (rehearsal != nullptr) rehearsal->stop();
+  }
+};
 
 // Where pods reach the API server: an address on loopback would be their own, so the gateway of their bridge serves it, too.
 struct PodSide {
@@ -41,8 +54,9 @@ PodSide serveForPods(ControlPlane& control, const std::string& bind, const node:
 }
 
 // The pod identity webhook, installed as an ordinary admission webhook, as in Amazon EKS.
-Result<std::unique_ptr<irsa::WebhookRole>> startWebhook(ControlPlane& control, int port, const Clock& clock) {
+Result<std::unique_ptr<irsa::WebhookRole>> startWebhook(ControlPlane& control, int port, http::Wrap around, const Clock& clock) {
   irsa::WebhookRoleOptions role;
+  role.listeners.around = std::move(around);
   role.listeners.bind = control.host();
   role.listeners.port = static_cast<unsigned short>(port);
   role.listeners.metricsPort = -1;
@@ -57,17 +71,20 @@ Result<std::unique_ptr<irsa::WebhookRole>> startWebhook(ControlPlane& control, i
 }
 
 // STS, with this podpass's own issuer registered.
-Result<std::unique_ptr<irsa::StsServer>> startSts(ControlPlane& control, StsFlags flags, const Clock& clock) {
+Result<std::unique_ptr<irsa::StsServer>> startSts(ControlPlane& control, StsFlags flags, faults::Faults* rehearsal, const Clock& clock) {
   const std::string caPem = control.issuerUrl() == control.url() ? control.authority().certificatePem() : "";
   if (Result<void> registered = registerOwnIssuer(control.client(), control.issuerUrl(), caPem); !registered) return registered.error();
   Result<irsa::StsOptions> options = stsFiles(control.directory(), control.authority(), flags, clock.now());
   if (!options) return options.error();
+  options->around = aroundBy(rehearsal, faults::Place::STS);
+  options->aroundContainers = aroundBy(rehearsal, faults::Place::ContainerCredentials);
+  const Clock& time = rehearsal != nullptr ? rehearsal->clock(faults::Place::STS) : clock;
   std::unique_ptr<irsa::StsServer> sts;
   Result<void> started = Error{};
   for (const unsigned short port : {flags.port == 0 ? LastRun(control.directory()).port("sts") : flags.port, flags.port}) {
     if (started) break;
     options->port = port;
-    sts = std::make_unique<irsa::StsServer>(control.client(), clock, *options);
+    sts = std::make_unique<irsa::StsServer>(control.client(), time, *options);
     started = sts->start();
   }
   if (!started) return started.error();
@@ -101,18 +118,23 @@ Result<void> up(const UpOptions& options) {
   stsFlags.account = flags.account;
   if (ownContainerd) flags.moreAddresses = stsFlags.moreAddresses = {places.gateway};
 
-  ControlPlane control(flags, clock);
+  const std::unique_ptr<faults::Faults> rehearsal = options.serveFaults ? std::make_unique<faults::Faults>(clock) : nullptr;
+  ControlPlane control(flags, clock,
+                       {.tokens = rehearsal ? &rehearsal->clock(faults::Place::APIServer) : nullptr,
+                        .around = aroundBy(rehearsal.get(), faults::Place::APIServer)});
   if (Result<void> started = control.start(); !started) return started;
   json::object endpoints;
   std::unique_ptr<irsa::WebhookRole> webhook;
   if (options.webhookPort >= 0) {
-    Result<std::unique_ptr<irsa::WebhookRole>> started = startWebhook(control, options.webhookPort, clock);
+    Result<std::unique_ptr<irsa::WebhookRole>> started =
+        startWebhook(control, options.webhookPort, aroundBy(rehearsal.get(), faults::Place::Webhook), clock);
     if (!started) return started.error();
     webhook = *std::move(started);
     endpoints["webhook"] = webhook->url();
   }
-  Result<std::unique_ptr<irsa::StsServer>> sts = startSts(control, stsFlags, clock);
+  Result<std::unique_ptr<irsa::StsServer>> sts = startSts(control, stsFlags, rehearsal.get(), clock);
   if (!sts) return sts.error();
+  const EndOfRehearsal ending{rehearsal.get()};
   endpoints["sts"] = (*sts)->url();
   if (!(*sts)->proxyUrl().empty()) endpoints["stsProxy"] = (*sts)->proxyUrl();
 
@@ -151,12 +173,18 @@ Result<void> up(const UpOptions& options) {
     }
     control.setNodeAccess(agent.get());
   }
+  if (rehearsal) {
+    if (Result<void> put = faults::putFaults(control.client(), options.faults); !put) return put;
+    Result<void> started = rehearsal->start(control.store(), control.client(), [&server = **sts] { server.forgetKeys(); });
+    if (!started) return started;
+  }
   if (Result<void> written = control.writeEndpoints(std::move(endpoints)); !written) return written;
   std::fputs(control.readyText().c_str(), stdout);
   std::fflush(stdout);
   stop.wait();
 
   log::info("stopping");
+  if (rehearsal) rehearsal->stop();
   control.beginShutdown();
   if (agent) agent->stop();
   if (webhook) webhook->stop(2s);
@@ -186,10 +214,26 @@ void addUp(CLI::App& app, Chosen& chosen) {
   up->add_option(
       "--container-credentials", options->containers,
       "ADDRESS:PORT, on loopback, where EKS Pod Identity's credentials are served besides 169.254.170.23 in the pods; default: none");
+  up->add_flag("--faults", options->serveFaults,
+               "for rehearsals: serve the kind Fault, by which whoever may create one lets things go wrong");
+  up->add_option_function<std::vector<std::string>>(
+        "--fault",
+        [options](const std::vector<std::string>& arguments) {
+          options->serveFaults = true;
+          for (const std::string& argument : arguments) {
+            Result<json::object> fault = faults::faultOf(argument);
+            if (!fault) throw CLI::ValidationError(fault.error().sentence + ": " + fault.error().fix);
+            options->faults.push_back(*std::move(fault));
+          }
+        },
+        "TYPE[=VALUE]: begin with this Fault, such as TokensExpired, ClockSkew=SECONDS, STSThrottling=PERCENT or WebhookDown=Unavailable; "
+        "implies --faults; may be repeated")
+      ->allow_extra_args(false);
   addLogLevel(*up, *level);
   up->callback([options, level, &chosen] {
     chosen = [options, level] {
       setLogLevel(*level);
+      if (options->serveFaults) api::serveFaults();
       const Result<void> done = cli::up(*options);
       return done ? kYes : refuse(done.error());
     };

@@ -72,6 +72,110 @@ TEST(StsService, AnswersXmlWhateverItIsSent) {
   EXPECT_EQ(sts.ask(request).status, 413);
 }
 
+TEST(StsService, SaysOfEveryBrokenIssuerWhatAwsSays) {
+  const char* const key =
+      "Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity documentation for "
+      "requirements";
+  const char* const away = "Couldn't reach your identity provider to verify the incoming identity token";
+  test::Sts sts;
+  const auto body = [](http::Response& response, std::string text) {
+    response.body = std::make_shared<const std::string>(std::move(text));
+  };
+  const auto keys = [&](http::Response& response, const json::array& all) { body(response, json::serialize(json::object{{"keys", all}})); };
+  const json::object own = jose::toJwk(sts.issuer.key());
+  struct Case {
+    const char* why;
+    std::function<void(const std::string& path, http::Response& response)> spoil;
+    const char *code, *message;
+  };
+  const Case cases[] = {
+      {"away",
+       [](const std::string&, http::Response& response) {
+         response.takeOver = [](auto stream) -> http::asio::awaitable<void> {
+           stream->close();
+           co_return;
+         };
+       },
+       "IDPCommunicationError", away},
+      {"overloaded", [](const std::string&, http::Response& response) { response.status = 503; }, "InvalidIdentityToken", key},
+      {"private", [](const std::string&, http::Response& response) { response.status = 403; }, "InvalidIdentityToken", key},
+      {"a log-in page", [&](const std::string&, http::Response& response) { body(response, "<html>"); }, "InvalidIdentityToken", key},
+      {"a redirect to itself",
+       [](const std::string& path, http::Response& response) {
+         response.status = 302;
+         response.headers.add("Location", path);
+       },
+       "InvalidIdentityToken", key},
+      {"ten megabytes", [&](const std::string&, http::Response& response) { body(response, std::string(10 << 20, ' ')); },
+       "InvalidIdentityToken", key},
+      {"no keys",
+       [&](const std::string& path, http::Response& response) {
+         if (path == "/keys") keys(response, {});
+       },
+       "InvalidIdentityToken", key},
+      {"the key removed",
+       [&](const std::string& path, http::Response& response) {
+         json::object other = own;
+         other["kid"] = "other";
+         if (path == "/keys") keys(response, {other});
+       },
+       "InvalidIdentityToken", key},
+      {"two keys of one kid",
+       [&](const std::string& path, http::Response& response) {
+         if (path == "/keys") keys(response, {own, own});
+       },
+       "InvalidIdentityToken", key},
+      {"well again", nullptr, "", ""}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.why);
+    sts.issuer.spoil = c.spoil;
+    sts.relyingParty.forget();
+    const int before = sts.issuer.asked;
+    for (int i = 0; i < 5; ++i) {
+      const test::Answer answer = sts.ask(test::Sts::assume("role0", sts.token()));
+      EXPECT_EQ(between(answer.body, "Code"), c.code) << answer.body;
+      EXPECT_EQ(between(answer.body, "Message"), c.message);
+      EXPECT_EQ(answer.status, *c.code == '\0' ? 200 : 400);
+    }
+    EXPECT_LE(sts.issuer.asked, before + 2) << "both documents once, however many ask";
+  }
+}
+
+TEST(StsService, RefusesWhatItCannotServeAtOnce) {
+  test::Sts sts;
+  sts.issuer.delay = 300ms;
+  http::asio::io_context here(1);
+  std::vector<std::future<http::Response>> all;
+  const auto request = std::make_shared<const http::Request>(test::Sts::assume("role0", sts.token()));
+  for (int i = 0; i < 600; ++i) all.push_back(http::asio::co_spawn(here, sts.service.handle(request), http::asio::use_future));
+  here.run();
+  int good = 0, throttled = 0;
+  for (auto& one : all) {
+    const http::Response response = one.get();
+    good += response.status == 200 ? 1 : 0;
+    throttled +=
+        response.status == 400 && between(*response.body, "Code") == "Throttling" && between(*response.body, "Message") == "Rate exceeded";
+  }
+  EXPECT_EQ(good, 512);
+  EXPECT_EQ(throttled, 88);
+  EXPECT_EQ(sts.issuer.asked, 2) << "and the issuer is asked once";
+  EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("role0", sts.token()))), "good") << "the places are free again";
+}
+
+TEST(StsService, PoliciesMustFitTheSession) {
+  test::Sts sts;
+  const std::string policy = R"(&Policy={"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Sid":")" +
+                             std::string(1900, 'x') + "\"}]}";
+  EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("role0", sts.token(), policy))), "good");
+  std::string arns;
+  for (int i = 1; i <= 10; ++i)
+    arns += "&PolicyArns.member." + std::to_string(i) + ".arn=arn:aws:iam::aws:policy/" + std::string(100, 'a') + std::to_string(i);
+  const test::Answer answer = sts.ask(test::Sts::assume("role0", sts.token(), policy + arns));
+  EXPECT_EQ(codeOf(answer), "PackedPolicyTooLarge") << answer.body;
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("role0", sts.token(), "&Policy=%5B%5D"))), "MalformedPolicyDocument");
+}
+
 TEST(StsRefusalLog, WritesSomeEventsOfAFloodAndTheWholeVerdict) {
   test::Sts sts;
   sts.refusals.start();

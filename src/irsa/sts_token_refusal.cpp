@@ -19,7 +19,7 @@ bool says(const std::string& text, std::string_view word) { return text.find(wor
 // The relying party says how the fetch failed in words only. Not being reached is the one answer that every SDK retries.
 Refusal discoveryRefusal(const std::string& sentence) {
   if (says(sentence, "thumbprint")) return invalidToken("OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint");
-  for (const std::string_view unreachable : {"cannot connect", "cannot resolve", "no answer from", "closed the connection"})
+  for (const std::string_view unreachable : {"cannot connect", "cannot resolve", "no answer from", "closed the connection", "was cut off"})
     if (says(sentence, unreachable))
       return {400, "IDPCommunicationError", "Couldn't reach your identity provider to verify the incoming identity token"};
   return invalidToken(
@@ -48,8 +48,7 @@ Refusal answerFor(const token::Refusal& refused, const Error& error, const std::
 
 Refusal tokenRefusal(const Error& error, const std::string& token, WallTime now) {
   const std::optional<token::Refusal> refused = token::refusalOf(error);
-  Refusal refusal = refused ? answerFor(*refused, error, token, now)
-                            : Refusal{500, "InternalFailure", "The request processing has failed because of an unknown error."};
+  Refusal refusal = refused ? answerFor(*refused, error, token, now) : internalFailure();
   refusal.check = refused ? refused->check : "internal";
   refusal.reason = log::chain(error);
   refusal.fix = error.fix;

@@ -2,6 +2,9 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 #include <future>
 #include <stdexcept>
@@ -25,6 +28,12 @@ class Issuer {
   ~Issuer() { server_->stop(std::chrono::milliseconds(0)); }
   [[nodiscard]] const std::string& url() const { return url_; }
   [[nodiscard]] std::string sign(const json::object& claims) const { return *jose::signCompact(key_, json::serialize(claims)); }
+  [[nodiscard]] const jose::Key& key() const { return key_; }
+
+  // What becomes of an answer; set while nobody asks.
+  std::function<void(const std::string& path, http::Response& response)> spoil;
+  std::chrono::milliseconds delay{0};
+  std::atomic<int> asked{0};
 
  private:
   http::asio::awaitable<http::Response> handle(std::shared_ptr<const http::Request> request) {
@@ -33,6 +42,10 @@ class Issuer {
     http::Response response;
     response.headers.add("Content-Type", "application/json");
     response.body = std::make_shared<const std::string>(json::serialize(document));
+    ++asked;
+    if (spoil) spoil(request->path, response);
+    boost::asio::steady_timer timer(co_await http::asio::this_coro::executor, delay);
+    co_await timer.async_wait(http::asio::use_awaitable);
     co_return response;
   }
   jose::Key key_;

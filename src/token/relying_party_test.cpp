@@ -1,6 +1,9 @@
 #include "token/relying_party.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -8,6 +11,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
 #include <mutex>
+#include <thread>
 
 #include "base/text.h"
 #include "token/issuer_documents.h"
@@ -265,6 +269,146 @@ TEST_F(RelyingPartyTest, SaysWhatIsWrongWithAnIssuersDocuments) {
   clock.advance(10s);
   EXPECT_EQ(failedCheck(token), "discovery");
   EXPECT_NE(sentence.find("within 5000 ms"), std::string::npos) << sentence;
+}
+
+// Somebody who listens where an issuer should, and does with each connection as the test wants.
+class RawIssuer {
+ public:
+  explicit RawIssuer(std::function<void(RawIssuer&)> serve) : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    EXPECT_EQ(::listen(listener_, 8), 0);
+    url = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+    thread_ = std::thread([this, serve = std::move(serve)] {
+      while ((peer_ = ::accept(listener_, nullptr, nullptr)) >= 0) {
+        ++connections;
+        serve(*this);
+        ::close(peer_);
+      }
+    });
+  }
+  ~RawIssuer() {
+    over_ = true;
+    ::shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    ::close(listener_);
+  }
+  // False once the client has gone, or the test is over.
+  bool send(std::string_view bytes) {
+    const ssize_t sent = ::send(peer_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent > 0) bytesSent += static_cast<std::size_t>(sent);
+    return sent == static_cast<ssize_t>(bytes.size()) && !over_;
+  }
+  void readRequest() {
+    char some[4096];
+    static_cast<void>(::recv(peer_, some, sizeof(some), 0));
+  }
+
+  std::string url;
+  std::atomic<std::size_t> bytesSent{0};
+  std::atomic<int> connections{0};
+
+ private:
+  int listener_, peer_ = -1;
+  std::atomic<bool> over_{false};
+  std::thread thread_;
+};
+
+TEST_F(RelyingPartyTest, WhateverListensThereCostsLittleTimeAndMemory) {
+  struct Case {
+    const char* why;
+    std::function<void(RawIssuer&)> serve;
+    const char* says;
+  };
+  const std::string block(64 << 10, ' '), chunk = "10000\r\n" + block + "\r\n";
+  const char* const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+  const auto after = [head](RawIssuer& to, const std::string& headers) {
+    to.readRequest();
+    return to.send(head + headers);
+  };
+  const Case cases[] = {
+      {"it hangs up", [](RawIssuer&) {}, "closed the connection"},
+      {"it speaks something else",
+       [](RawIssuer& to) {
+         to.readRequest();
+         to.send("SSH-2.0-OpenSSH_9.2\r\n\r\n");
+       },
+       "is not HTTP"},
+      {"a header without an end",
+       [&](RawIssuer& to) {
+         to.readRequest();
+         if (!to.send("HTTP/1.1 200 OK\r\nX-Filler: ")) return;
+         while (to.send(std::string(64 << 10, 'x'))) continue;
+       },
+       "is not HTTP"},
+      {"a body without an end",
+       [&](RawIssuer& to) {
+         if (!after(to, "Transfer-Encoding: chunked\r\n\r\n")) return;
+         while (to.send(chunk)) continue;
+       },
+       "larger than 1048576 bytes"},
+      {"a body of ten gigabytes, as it says",
+       [&](RawIssuer& to) {
+         if (!after(to, "Content-Length: 10737418240\r\n\r\n")) return;
+         while (to.send(block)) continue;
+       },
+       "larger than 1048576 bytes"},
+      {"half a body", [&](RawIssuer& to) { after(to, "Content-Length: 1000\r\n\r\n{"); }, "was cut off"},
+      {"a bomb in gzip's clothes", [&](RawIssuer& to) { after(to, "Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\xff"); },
+       "the discovery document is"},
+      {"one byte after the other",
+       [&](RawIssuer& to) {
+         if (!after(to, "Content-Length: 100000\r\n\r\n")) return;
+         while (to.send(" ")) std::this_thread::sleep_for(50ms);
+       },
+       "within 5000 ms"}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.why);
+    RawIssuer raw(c.serve);
+    trust([&](TrustedIssuer& trusted) {
+      trusted.url = raw.url;
+      trusted.plainLoopback = true;
+    });
+    json::object spoken = claims();
+    spoken["iss"] = raw.url;
+    const std::string token = sign(spoken, ec());
+    const auto began = std::chrono::steady_clock::now();
+    EXPECT_EQ(failedCheck(token), "discovery");
+    EXPECT_NE(sentence.find(c.says), std::string::npos) << sentence;
+    EXPECT_LT(std::chrono::steady_clock::now() - began, 30s) << "five seconds are the limit; the rest is a slow machine's";
+    EXPECT_LT(raw.bytesSent, 16u << 20) << "what it sends is not read to the end";
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(failedCheck(token), "discovery");
+    EXPECT_LE(raw.connections, 2) << "a failure is remembered, or whoever has a token could let us ask without end";
+  }
+}
+
+TEST_F(RelyingPartyTest, AnIssuerThatIsNotRegisteredIsNeverAsked) {
+  RawIssuer stranger([](RawIssuer&) {});
+  json::object spoken = claims();
+  for (const char* path : {"", "/", "/id/1", "@127.0.0.1", "#"}) {
+    spoken["iss"] = stranger.url + path;
+    EXPECT_EQ(failedCheck(sign(spoken, ec())), "issuer");
+  }
+  EXPECT_EQ(stranger.connections, 0);
+}
+
+TEST_F(RelyingPartyTest, KeysThatAreForgottenAreFetchedAnew) {
+  EXPECT_EQ(failedCheck(sign(claims(), ec())), "");
+  issuer.publish({rsa()});
+  EXPECT_EQ(failedCheck(sign(claims(), ec())), "") << "the withdrawn key is still kept";
+  party.forget();
+  EXPECT_EQ(failedCheck(sign(claims(), ec())), "key id");
+  issuer.publish({rsa(), ec()});
+  EXPECT_EQ(failedCheck(sign(claims(), ec())), "key id") << "too early to ask again";
+  party.forget();
+  EXPECT_EQ(failedCheck(sign(claims(), ec())), "");
+  trust([](TrustedIssuer& trusted) { trusted.jwks = jwksOf({ec()}); });
+  party.forget();
+  EXPECT_EQ(failedCheck(sign(claims(), ec())), "") << "keys that are given stay";
 }
 
 TEST_F(RelyingPartyTest, BelievesOnlyTheAuthorityThatWasGiven) {

@@ -91,7 +91,11 @@ const Kind& tokenInjectionKind() {
                 kTemplate),
            map("podLabels", 11, Type::String, "Added to the pod."),
            text("skipContainersAnnotation", 12, "Annotation of the pod with the names of containers to leave alone, between , or ;"),
-           boolean("replaceExisting", 13, "A volume or mount of that name is replaced rather than kept.")},
+           boolean("replaceExisting", 13, "A volume or mount of that name is replaced rather than kept."),
+           boolean("hashVolumeName", 14, "The volume's name goes on with - and 30 digits of a hash of the pod's name."),
+           object("expirationLimits", 15, {required(atLeast(600, integer("min", 1))), required(atLeast(600, integer("max", 2)))},
+                  "A pod that asks for another life in the annotation is refused; without limits what is too short is made 600."),
+           atLeast(1, integer("jitterSeconds", 16, "The life is shortened by up to so many seconds when it is expirationSeconds."))},
           "Which pods get what."))},
       .columns = {textColumn("Profile", {"spec", "profile"}, "<none>"), textColumn("Audience", {"spec", "audience"}), ageColumn()},
       .validate = validateInjection};

@@ -31,10 +31,11 @@ struct InjectedFile {
 };
 
 struct Injection {
-  std::string volume;     // name of the volume and of the mounts
-  std::string mountPath;  // Unix form, on Windows too
-  std::string tokenPath;  // below mountPath
-  std::string audience;   // empty: the API server's own
+  std::string volume;           // name of the volume and of the mounts
+  std::string volumeStem = {};  // what `volume` begins with whatever the pod is called; empty: it is the whole name
+  std::string mountPath;        // Unix form, on Windows too
+  std::string tokenPath;        // below mountPath
+  std::string audience;         // empty: the API server's own
   std::int64_t expirationSeconds = 0;
   std::vector<VariableGroup> environment;  // appended in this order
   // A container that has a name of every group is left wholly alone, without even a mount.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "irsa/aws.h"
 #include "irsa/identities.h"
 #include "irsa/token_injection_profiles.h"
@@ -107,13 +108,31 @@ std::vector<InjectedFile> filesOf(const json::object& spec, const Context& conte
 }
 
 // The annotation of the pod, else of the account, else what the injection says.
-std::int64_t lifeOf(const json::object& spec, const PodView& pod, const json::object* annotations) {
+Result<std::int64_t> lifeOf(const json::object& spec, const PodView& pod, const json::object* annotations, std::int64_t jitter) {
   const std::string_view key = textAt(spec, {"expirationAnnotation"});
+  const json::object* limits = objectAt(spec, {"expirationLimits"});
+  const std::int64_t usual = integerAt(spec, {"expirationSeconds"}, kDefaultLife);
+  std::int64_t life = usual;
   for (const json::object* map : {pod.annotations, annotations}) {
-    if (map == nullptr || key.empty()) continue;
-    if (const std::optional<std::int64_t> seconds = parseGoInteger(textAt(*map, {key}))) return std::max(*seconds, kMinExpiration);
+    const std::string_view asked = map == nullptr || key.empty() ? std::string_view() : textAt(*map, {key});
+    const std::optional<std::int64_t> seconds = parseGoInteger(asked);
+    if (limits != nullptr && !asked.empty()) {
+      const std::int64_t min = integerAt(*limits, {"min"}), max = integerAt(*limits, {"max"});
+      if (!seconds || *seconds < min || *seconds > max)  // Azure's words
+        return Error{Reason::Invalid, "token expiration " + std::string(asked.substr(0, 64)) + " not valid. Expected value to be between " +
+                                          std::to_string(min) + " and " + std::to_string(max)};
+    }
+    if (!seconds) continue;
+    life = std::max(*seconds, kMinExpiration);
+    break;
   }
-  return integerAt(spec, {"expirationSeconds"}, kDefaultLife);
+  return life == usual ? life - std::min(jitter, integerAt(spec, {"jitterSeconds"})) : life;
+}
+
+// "STEM-" and what Azure's webhook makes of the pod's name, which may not be known yet.
+std::string hashedName(const std::string& stem, const PodView& pod) {
+  const std::string name = pod.name.empty() ? std::string(pod.generateName) + " (prefix)" : std::string(pod.name);
+  return stem + "-" + hexLower(sha256(name)).substr(0, 30);
 }
 
 std::vector<std::string> skippedContainers(const json::object& spec, const PodView& pod) {
@@ -167,10 +186,15 @@ bool TokenInjection::matches(std::string_view ns, const PodView& pod, const json
          accounts_.contains(accountKey("*", pod.serviceAccount));
 }
 
-std::optional<Injection> TokenInjection::injectionFor(std::string_view ns, const PodView& pod, const json::object* annotations) const {
-  if (!matches(ns, pod, annotations)) return std::nullopt;
+Result<std::optional<Injection>> TokenInjection::injectionFor(std::string_view ns, const PodView& pod, const json::object* annotations,
+                                                              std::int64_t jitter) const {
+  if (!matches(ns, pod, annotations)) return std::optional<Injection>();
   Injection injection;
   injection.volume = textAt(spec_, {"volumeName"});
+  if (booleanAt(spec_, {"hashVolumeName"})) {
+    injection.volumeStem = injection.volume + "-";
+    injection.volume = hashedName(injection.volume, pod);
+  }
   injection.mountPath = textAt(spec_, {"mountPath"});
   injection.tokenPath = textAt(spec_, {"tokenPath"});
   if (injection.tokenPath.empty()) injection.tokenPath = "token";
@@ -178,9 +202,11 @@ std::optional<Injection> TokenInjection::injectionFor(std::string_view ns, const
   const Context context{ns, pod.serviceAccount, annotations, pod.windows ? windowsPath(file) : file,
                         pod.windows ? windowsPath(injection.mountPath) : injection.mountPath};
   const std::optional<std::string> audience = context.expand(textAt(spec_, {"audience"}));
-  if (!audience) return std::nullopt;  // better no token than one for somebody else
+  if (!audience) return std::optional<Injection>();  // better no token than one for somebody else
   injection.audience = *audience;
-  injection.expirationSeconds = lifeOf(spec_, pod, annotations);
+  const Result<std::int64_t> life = lifeOf(spec_, pod, annotations, jitter);
+  if (!life) return life.error();
+  injection.expirationSeconds = *life;
   injection.environment = environmentOf(spec_, context);
   injection.replaceExisting = booleanAt(spec_, {"replaceExisting"});
   injection.files = filesOf(spec_, context);
@@ -188,7 +214,7 @@ std::optional<Injection> TokenInjection::injectionFor(std::string_view ns, const
     for (const json::key_value_pair& each : *labels)
       if (each.value().is_string()) injection.labels.push_back({std::string(each.key()), std::string(each.value().get_string())});
   injection.skipContainers = skippedContainers(spec_, pod);
-  return injection;
+  return std::optional(std::move(injection));
 }
 
 }  // namespace podpass::irsa

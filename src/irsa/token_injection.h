@@ -16,9 +16,12 @@ class TokenInjection {
   // From an object of the kind; what it says takes the place of what its profile says. Invalid: it says nothing that can be applied.
   static Result<TokenInjection> read(const json::object& object);
 
-  // What this pod gets; nullopt: it does not match. `annotations` are the service account's, null when they are not known or there are
-  // none. A value that needs an annotation which is missing or empty is left out, and so is a file whose text needs it.
-  [[nodiscard]] std::optional<Injection> injectionFor(std::string_view ns, const PodView& pod, const json::object* annotations) const;
+  // What this pod gets; nullopt: it does not match. Invalid: it asks for a life of the token that it cannot have. `jitter`: a random number
+  // of seconds by which the usual life is shortened, as far as the injection wants it. `annotations` are the service account's, null when
+  // they are not known or there are none. A value that needs an annotation which is missing or empty is left out, and so is a file whose
+  // text needs it.
+  [[nodiscard]] Result<std::optional<Injection>> injectionFor(std::string_view ns, const PodView& pod, const json::object* annotations,
+                                                              std::int64_t jitter = 0) const;
   [[nodiscard]] const std::string& name() const { return name_; }
 
  private:

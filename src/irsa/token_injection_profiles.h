@@ -20,7 +20,7 @@ constexpr InjectionProfile kInjectionProfiles[] = {{"AWSWebIdentity", R"({
       "skipContainersAnnotation": "eks.amazonaws.com/skip-containers"})"},
                                                    {"EKSPodIdentity", R"({
       "audience": "pods.eks.amazonaws.com",
-      "expirationSeconds": 86400, "expirationAnnotation": "eks.amazonaws.com/token-expiration",
+      "expirationSeconds": 86400, "expirationAnnotation": "eks.amazonaws.com/token-expiration", "jitterSeconds": 7200,
       "volumeName": "eks-pod-identity-token", "mountPath": "/var/run/secrets/pods.eks.amazonaws.com/serviceaccount",
       "tokenPath": "eks-pod-identity-token",
       "env": [{"name": "AWS_CONTAINER_CREDENTIALS_FULL_URI", "value": "http://169.254.170.23/v1/credentials", "group": "identity"},
@@ -31,7 +31,8 @@ constexpr InjectionProfile kInjectionProfiles[] = {{"AWSWebIdentity", R"({
       "match": {"podSelector": {"matchLabels": {"azure.workload.identity/use": "true"}}},
       "audience": "api://AzureADTokenExchange",
       "expirationSeconds": 3600, "expirationAnnotation": "azure.workload.identity/service-account-token-expiration",
-      "volumeName": "azure-identity-token", "mountPath": "/var/run/secrets/azure/wi", "tokenPath": "token/azure-identity-token",
+      "expirationLimits": {"min": 3600, "max": 86400},
+      "volumeName": "azure-workload-identity-reserved", "hashVolumeName": true, "mountPath": "/var/run/secrets/azure/wi", "tokenPath": "token/azure-identity-token",
       "env": [{"name": "AZURE_CLIENT_ID", "value": "${annotation:azure.workload.identity/client-id}"},
               {"name": "AZURE_TENANT_ID", "value": "${annotation:azure.workload.identity/tenant-id}"},
               {"name": "AZURE_FEDERATED_TOKEN_FILE", "value": "${tokenFile}"},

@@ -19,9 +19,10 @@ json::object injected(const std::string& spec, const std::string& pod, const std
   const json::object before = parsed(pod), account = parsed(annotations);
   const Result<TokenInjection> read = TokenInjection::read(injectionObject(spec));
   EXPECT_TRUE(read);
-  const std::optional<Injection> injection = (*read).injectionFor("shop", *viewPod(before), &account);
-  if (!injection) return before;
-  const Result<json::object> after = api::applyJsonPatch(before, json::parse(podPatch(*viewPod(before), {&*injection, 1}).json));
+  const Result<std::optional<Injection>> injection = (*read).injectionFor("shop", *viewPod(before), &account);
+  if (!injection) return {{"refused", injection.error().sentence}};
+  if (!*injection) return before;
+  const Result<json::object> after = api::applyJsonPatch(before, json::parse(podPatch(*viewPod(before), {&**injection, 1}).json));
   EXPECT_TRUE(after);
   return *after;
 }
@@ -42,22 +43,57 @@ TEST(TokenInjection, GivesWhatAzuresWebhookGives) {
             "AZURE_CLIENT_ID=cid\nAZURE_FEDERATED_TOKEN_FILE=/var/run/secrets/azure/wi/token/azure-identity-token\n"
             "AZURE_AUTHORITY_HOST=https://login.microsoftonline.com/\n")
       << "a tenant that nobody named is left out";
-  EXPECT_EQ(json::serialize(pod.at("spec").at("volumes").at(0)),
-            R"({"name":"azure-identity-token","projected":{"sources":[{"serviceAccountToken":{"audience":"api://AzureADTokenExchange",)"
-            R"("expirationSeconds":3600,"path":"token/azure-identity-token"}}]}})");
+  EXPECT_EQ(
+      json::serialize(pod.at("spec").at("volumes").at(0)),
+      R"({"name":"azure-workload-identity-reserved-148de9c5a7a44d19e56cd9ae1a554b","projected":{"sources":[{"serviceAccountToken":{"audience":"api://AzureADTokenExchange",)"
+      R"("expirationSeconds":3600,"path":"token/azure-identity-token"}}]}})");
   const char* unlabelled = R"({"metadata":{},"spec":{"containers":[{"name":"c"}]}})";
   EXPECT_EQ(injected(R"({"profile":"AzureWorkloadIdentity"})", unlabelled), parsed(unlabelled));
 }
 
 TEST(TokenInjection, ReplacesWhatAzuresWebhookReplaces) {
   const std::string pod =
-      R"({"metadata":{"labels":{"azure.workload.identity/use":"true"}},"spec":{"volumes":[{"name":"v"},{"name":"azure-identity-token","emptyDir":{}}],)"
-      R"("containers":[{"name":"c","volumeMounts":[{"name":"azure-identity-token","mountPath":"/x"},{"name":"v","mountPath":"/v"}]}]}})";
+      R"({"metadata":{"labels":{"azure.workload.identity/use":"true"}},"spec":{"volumes":[{"name":"v"},{"name":"azure-workload-identity-reserved-7ae265465cf68a19ccd3c91d70dc31","emptyDir":{}}],)"
+      R"("containers":[{"name":"c","volumeMounts":[{"name":"azure-workload-identity-reserved-7ae265465cf68a19ccd3c91d70dc31","mountPath":"/x"},{"name":"v","mountPath":"/v"}]}]}})";
   const json::object after = injected(R"({"profile":"AzureWorkloadIdentity"})", pod);
   EXPECT_EQ(after.at("spec").at("volumes").as_array().size(), 2u);
   EXPECT_TRUE(after.at("spec").at("volumes").at(1).as_object().contains("projected"));
-  EXPECT_EQ(json::serialize(after.at("spec").at("containers").at(0).at("volumeMounts")),
-            R"([{"name":"v","mountPath":"/v"},{"name":"azure-identity-token","readOnly":true,"mountPath":"/var/run/secrets/azure/wi"}])");
+  EXPECT_EQ(
+      json::serialize(after.at("spec").at("containers").at(0).at("volumeMounts")),
+      R"([{"name":"v","mountPath":"/v"},{"name":"azure-workload-identity-reserved-7ae265465cf68a19ccd3c91d70dc31","readOnly":true,"mountPath":"/var/run/secrets/azure/wi"}])");
+}
+
+TEST(TokenInjection, RefusesALifeThatAzureRefuses) {
+  const auto lifeFor = [](const char* asked) {
+    const std::string pod =
+        std::string(R"({"metadata":{"name":"p","annotations":{"azure.workload.identity/service-account-token-expiration":")") + asked +
+        R"("},"labels":{"azure.workload.identity/use":"true"}},"spec":{"containers":[{"name":"c"}]}})";
+    const json::object after = injected(R"({"profile":"AzureWorkloadIdentity"})", pod);
+    if (after.contains("refused")) return std::string(textAt(after, {"refused"}));
+    return json::serialize(
+        after.at("spec").at("volumes").at(0).at("projected").at("sources").at(0).at("serviceAccountToken").at("expirationSeconds"));
+  };
+  EXPECT_EQ(lifeFor("3600"), "3600");
+  EXPECT_EQ(lifeFor("86400"), "86400");
+  for (const char* asked : {"3599", "86401", "-1", "soon", "9223372036854775808"})
+    EXPECT_EQ(lifeFor(asked), std::string("token expiration ") + asked + " not valid. Expected value to be between 3600 and 86400");
+}
+
+TEST(TokenInjection, JitterShortensTheUsualLifeOnly) {
+  const json::object
+      usual = parsed(R"({"metadata":{"name":"p"},"spec":{"serviceAccountName":"cart","containers":[]}})"),
+      own = parsed(
+          R"({"metadata":{"annotations":{"eks.amazonaws.com/token-expiration":"3600"}},"spec":{"serviceAccountName":"cart","containers":[]}})");
+  const Result<TokenInjection> read =
+      TokenInjection::read(injectionObject(R"({"profile":"EKSPodIdentity","match":{"serviceAccounts":["shop/cart"]}})"));
+  ASSERT_TRUE(read);
+  const auto lifeOf = [&](const json::object& pod, std::int64_t jitter) {
+    return (**read->injectionFor("shop", *viewPod(pod), nullptr, jitter)).expirationSeconds;
+  };
+  EXPECT_EQ(lifeOf(usual, 0), 86400);
+  EXPECT_EQ(lifeOf(usual, 7200), 79200);
+  EXPECT_EQ(lifeOf(usual, 100'000), 79200) << "no more than it wants";
+  EXPECT_EQ(lifeOf(own, 7200), 3600);
 }
 
 TEST(TokenInjection, WritesGooglesCredentialConfiguration) {

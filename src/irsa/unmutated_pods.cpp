@@ -32,9 +32,11 @@ bool isControlled(const json::object& pod) {
          });
 }
 
-bool hasVolume(const PodView& pod, std::string_view name) {
-  return pod.volumes != nullptr && std::any_of(pod.volumes->begin(), pod.volumes->end(), [name](const json::value& volume) {
-           return volume.is_object() && textAt(volume.get_object(), {"name"}) == name;
+// The pod's name may have been made after the name of the volume.
+bool hasVolume(const PodView& pod, const Injection& injection) {
+  return pod.volumes != nullptr && std::any_of(pod.volumes->begin(), pod.volumes->end(), [&injection](const json::value& volume) {
+           const std::string_view name = volume.is_object() ? textAt(volume.get_object(), {"name"}) : std::string_view();
+           return injection.volumeStem.empty() ? name == injection.volume : name.starts_with(injection.volumeStem);
          });
 }
 
@@ -53,7 +55,7 @@ Result<std::vector<UnmutatedPod>> findUnmutatedPods(api::Client& client, const W
       if (!view || isOver(pod->value) || (view->labels != nullptr && view->labels->contains(kOptOut))) continue;
       const std::string_view podNamespace = textAt(pod->value, {"metadata", "namespace"});
       for (const Injection& injection : webhook.injectionsFor(podNamespace, *view))
-        if (!hasVolume(*view, injection.volume) && !wantsNothing(*view, injection))
+        if (!hasVolume(*view, injection) && !wantsNothing(*view, injection))
           found.push_back({std::string(podNamespace), std::string(view->name), std::string(textAt(pod->value, {"metadata", "uid"})),
                            std::string(view->serviceAccount), injection.volume, isControlled(pod->value)});
     }

@@ -67,6 +67,7 @@ struct Webhook::Decision {
   enum class Method { None, WebIdentity, ContainerCredentials } method = Method::None;
   std::vector<Injection> injections = {};
   std::vector<std::string> warnings = {};
+  std::string denial = {};  // not empty: the pod asks for what it cannot have
 };
 
 Webhook::Webhook(WebhookOptions options, WebhookSources& sources, LiveReads::Read read)
@@ -112,8 +113,10 @@ void Webhook::inject(Decision& decision, std::string_view ns, const PodView& pod
   boost::system::error_code none;
   const json::value annotations = account && !account->annotations.empty() ? json::parse(account->annotations, none) : json::value();
   for (const TokenInjection& each : *injections) {
-    std::optional<Injection> injection = each.injectionFor(ns, pod, annotations.if_object());
-    if (!injection) continue;
+    Result<std::optional<Injection>> made = each.injectionFor(ns, pod, annotations.if_object(), randomJitter());
+    if (!made) decision.denial = made.error().sentence;
+    if (!made || !*made) continue;
+    std::optional<Injection>& injection = *made;
     const auto same = [&injection](const Injection& other) { return other.volume == injection->volume; };
     if (const auto given = std::find_if(decision.injections.begin(), decision.injections.end(), same); given != decision.injections.end()) {
       addEnvironment(*given, *injection);
@@ -130,6 +133,7 @@ std::vector<Injection> Webhook::injectionsFor(std::string_view ns, const PodView
 
 std::string Webhook::answer(const AdmissionReview& review, const Decision& decision) {
   const PodView& pod = review.pod();
+  if (!decision.denial.empty()) return review.denied(decision.denial);
   if (decision.injections.empty()) {
     log::debug("Pod was not mutated. Reason: Service account did not have the right annotations or was not found in the cache.",
                {{"ns", std::string(review.ns())}, {"name", nameOf(pod)}});

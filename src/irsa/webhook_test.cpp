@@ -140,6 +140,23 @@ TEST(Webhook, AppliesTokenInjectionsBesideTheRole) {
   EXPECT_NE(server.get("/metrics", true).find("{method=\"token_injection\"} 1\n"), std::string::npos);
 }
 
+TEST(Webhook, DeniesAPodWhoseTokenCannotLiveThatLong) {
+  Answering server;
+  const char* text =
+      R"({"metadata":{"name":"azure"},"spec":{"profile":"AzureWorkloadIdentity","match":{"serviceAccounts":["shop/cart"]}}})";
+  server.sources.injections.store(
+      std::make_shared<const std::vector<TokenInjection>>(std::vector{*TokenInjection::read(json::parse(text).as_object())}));
+  Account account;
+  account.annotations = R"({"azure.workload.identity/service-account-token-expiration":"60"})";
+  server.sources.accounts.put("shop", "cart", account);
+  const json::object denied = server.mutate("cart");
+  EXPECT_FALSE(denied.at("allowed").as_bool());
+  EXPECT_EQ(textAt(denied, {"status", "message"}), "token expiration 60 not valid. Expected value to be between 3600 and 86400");
+  account.annotations = R"({"azure.workload.identity/service-account-token-expiration":"7200"})";
+  server.sources.accounts.put("shop", "cart", account);
+  EXPECT_NE(Answering::patchIn(server.mutate("cart")).find("\"expirationSeconds\":7200"), std::string::npos);
+}
+
 TEST(Webhook, ATokenInjectionMaySayMoreAboutTheRoleOfAws) {
   Answering server;
   const char* text = R"({"metadata":{"name":"endpoint"},"spec":{"profile":"AWSWebIdentity","env":[{"name":"AWS_CA_BUNDLE","value":"/ca"},

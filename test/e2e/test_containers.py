@@ -24,15 +24,25 @@ def pod(name, *command, restart="Never", container=None, **spec):
                      "containers": [{"name": "main", "image": image.NAME, "imagePullPolicy": "IfNotPresent", "command": list(command), **(container or {})}]}}
 
 
+def kubectl_of(version, node_server, node_namespace, directory):
+    binary = "kubectl"
+    if version[0].isdigit():
+        binary = fetched("kubectl-" + version)
+        if binary is None:
+            pytest.skip(f"kubectl {version} was not fetched (no npm, or no registry: see the test `clients`)")
+    return Kubectl(node_server.kubeconfig, directory, node_namespace, binary)
+
+
 @pytest.fixture(scope="module", params=["the machine's", "1.20", "1.35"])
 def kubectl(request, node_server, node_namespace, tmp_path_factory):
     """kubectl that execs by SPDY (1.20), and by WebSocket with SPDY to fall back on."""
-    binary = "kubectl"
-    if request.param[0].isdigit():
-        binary = fetched("kubectl-" + request.param)
-        if binary is None:
-            pytest.skip(f"kubectl {request.param} was not fetched (no npm, or no registry: see the test `clients`)")
-    return Kubectl(node_server.kubeconfig, tmp_path_factory.mktemp("node-home"), node_namespace, binary)
+    return kubectl_of(request.param, node_server, node_namespace, tmp_path_factory.mktemp("node-home"))
+
+
+@pytest.fixture(scope="module", params=["the machine's", "1.20", "1.28", "1.32", "1.35"])
+def each_kubectl(request, node_server, node_namespace, tmp_path_factory):
+    """For what every version does in its own way."""
+    return kubectl_of(request.param, node_server, node_namespace, tmp_path_factory.mktemp("node-home"))
 
 
 @pytest.fixture(scope="module")
@@ -104,15 +114,15 @@ def test_the_projected_volume_holds_token_authority_and_namespace(kubectl, long,
     assert "Read-only file system" in kubectl.fails("exec", long, "--", "sh", "-c", f"echo x > {ACCOUNT_FOLDER}/token")
 
 
-def test_exec_keeps_the_two_outputs_and_the_exit_status(kubectl, long):
-    result = kubectl.run("exec", long, "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+def test_exec_keeps_the_two_outputs_and_the_exit_status(each_kubectl, long):
+    result = each_kubectl.run("exec", long, "--", "sh", "-c", "echo out; echo err >&2; exit 7")
     assert (result.returncode, result.stdout) == (7, "out\n")
     assert result.stderr.splitlines()[0] == "err" and "exit code 7" in result.stderr
 
 
-def test_exec_reads_standard_input_to_its_end(kubectl, long):
+def test_exec_reads_standard_input_to_its_end(each_kubectl, long):
     text = "line\n" * 20_000
-    assert kubectl("exec", "-i", long, "--", "wc", "-c", stdin=text).strip() == str(len(text))
+    assert each_kubectl("exec", "-i", long, "--", "wc", "-c", stdin=text).strip() == str(len(text))
 
 
 def test_exec_writes_more_than_a_window(kubectl, long):
@@ -159,8 +169,8 @@ class Terminal:
         os.close(self._leader)
 
 
-def test_exec_with_a_terminal_is_a_conversation(kubectl, long):
-    with Terminal(kubectl, "exec", "-it", long, "--", "sh") as shell:
+def test_exec_with_a_terminal_is_a_conversation(each_kubectl, long):
+    with Terminal(each_kubectl, "exec", "-it", long, "--", "sh") as shell:
         shell.type("tty && echo $((6*7))\n")
         shell.until("/dev/pts/")
         shell.until("42")

@@ -6,9 +6,10 @@ import re
 import pytest
 import yaml
 from podpass import Kubectl, Lines, eventually, fetched
+from test_tokens import pod
 
 
-@pytest.fixture(scope="module", params=["the machine's", "1.20", "1.28", "1.35"])
+@pytest.fixture(scope="module", params=["the machine's", "1.20", "1.28", "1.32", "1.35"])
 def cluster_kubectl(request, server, tmp_path_factory):
     binary = "kubectl"
     if request.param[0].isdigit():
@@ -75,6 +76,33 @@ def test_apply_creates_changes_and_leaves_alone(kubectl):
     assert kubectl("apply", "-f", "-", stdin=config_map("a", {"k": "1", "old": "x"})) == "configmap/a unchanged\n"
     assert kubectl("apply", "-f", "-", stdin=config_map("a", {"k": "2"})) == "configmap/a configured\n"
     assert kubectl.json("get", "cm", "a")["data"] == {"k": "2"}
+
+
+def test_the_pod_of_the_document_is_applied_once(kubectl):
+    wanted = pod("eks-iam-test2")
+    assert kubectl("apply", "-f", "-", stdin=wanted) == "pod/eks-iam-test2 created\n"
+    assert kubectl("diff", "-f", "-", stdin=wanted) == ""
+    assert kubectl("apply", "-f", "-", stdin=wanted) == "pod/eks-iam-test2 unchanged\n"
+
+
+@pytest.mark.parametrize("mode, made, said", [("strict", False, 'strict decoding error: unknown field "zork"'),
+                                              ("warn", True, 'Warning: unknown field "zork"'), ("ignore", True, "")])
+def test_validation_is_as_strict_as_one_asks(kubectl, mode, made, said):
+    needs(kubectl, 25, "modes of validation")
+    result = kubectl.run("create", f"--validate={mode}", "-f", "-", stdin={**config_map("a"), "zork": 1})
+    assert (result.returncode == 0) == made, result
+    assert said in result.stderr and bool(result.stderr) == bool(said), result
+    assert (kubectl.run("get", "cm", "a").returncode == 0) == made
+
+
+def test_prune_removes_what_is_no_longer_applied(kubectl):
+    allow = "--prune-allowlist" if kubectl.version() >= (1, 26) else "--prune-whitelist"
+    prune = ("apply", "--prune", "-l", "app=e2e", allow + "=core/v1/ConfigMap", "-f", "-")
+    labels = {"app": "e2e"}
+    both = {"apiVersion": "v1", "kind": "List", "items": [config_map("a", labels=labels), config_map("b", labels=labels)]}
+    kubectl(*prune, stdin=both)
+    assert "configmap/b pruned" in kubectl(*prune, stdin=config_map("a", labels=labels))
+    assert kubectl("get", "cm", "-l", "app=e2e", "-o", "name") == "configmap/a\n"
 
 
 def test_the_same_object_in_every_output(kubectl):
@@ -264,6 +292,39 @@ def test_get_watches(kubectl):
         watcher.wait(20)
 
 
+def test_get_watches_one_pod_and_prints_its_rows(kubectl):
+    kubectl("run", "p", "--image=busybox", "--restart=Never")
+    watcher = kubectl.start("get", "pod", "p", "-w")
+    try:
+        lines = Lines(watcher.stdout)
+        assert lines.until("NAME", 20).split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
+        assert lines.until("p ", 20).split()[:3] == ["p", "0/1", "Pending"]
+        kubectl("label", "pod", "p", "x=y")
+        assert lines.until("p ", 20).split()[:3] == ["p", "0/1", "Pending"]
+        kubectl("run", "other", "--image=busybox", "--restart=Never")
+        kubectl("delete", "pod", "p", "--wait=false")
+        lines.until("p ", 20)
+        assert not any("other" in line for line in lines.seen)
+    finally:
+        watcher.terminate()
+        watcher.wait(20)
+
+
+def test_an_owner_that_is_deleted_in_the_foreground_waits_for_what_it_owns(kubectl):
+    uid = kubectl.json("create", "-f", "-", stdin=config_map("owner"))["metadata"]["uid"]
+    dependent = owned("dependent", uid)
+    dependent["metadata"]["ownerReferences"][0]["blockOwnerDeletion"] = True
+    dependent["metadata"]["finalizers"] = ["e2e.example/hold"]
+    kubectl("create", "-f", "-", stdin=dependent)
+    kubectl("delete", "cm", "owner", "--cascade=foreground", "--wait=false")
+    assert kubectl.json("get", "cm", "owner")["metadata"]["finalizers"] == ["foregroundDeletion"]
+    eventually(lambda: kubectl.json("get", "cm", "dependent")["metadata"].get("deletionTimestamp"), what="the dependent's end")
+    assert kubectl.run("get", "cm", "owner").returncode == 0
+    kubectl("patch", "cm", "dependent", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    wait_gone(kubectl, "cm/dependent")
+    wait_gone(kubectl, "cm/owner")
+
+
 def test_a_finalizer_holds_a_deleted_object(kubectl):
     kubectl("create", "-f", "-", stdin=config_map("held", finalizers=["e2e.example/hold"]))
     kubectl("delete", "cm", "held", "--wait=false")
@@ -304,6 +365,22 @@ def test_events_tells_what_happened(kubectl):
     kubectl("run", "p", "--image=busybox", "--restart=Never")
     eventually(lambda: "FailedScheduling" in kubectl("events", "--for", "pod/p"), what="the event")
     assert "Pod/p" in kubectl("events")
+
+
+def test_describe_shows_what_is_in_an_object(kubectl, cluster_kubectl, namespace, call):
+    kubectl("create", "configmap", "cm", "--from-literal=greeting=hello")
+    assert re.search(r"^greeting:\n----\nhello$", kubectl("describe", "cm", "cm"), re.MULTILINE)
+    kubectl("create", "role", "reader", "--verb=get,list", "--resource=pods")
+    assert re.search(r"^\s+pods\s+\[\]\s+\[\]\s+\[get list\]$", kubectl("describe", "role", "reader"), re.MULTILINE)
+    assert re.search(r"^Status:\s+Active$", cluster_kubectl("describe", "ns", namespace), re.MULTILINE)
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": namespace, "labels": {"zone": "here"}}}
+    assert call("POST", "/api/v1/nodes", node).code == 201
+    try:
+        described = cluster_kubectl("describe", "node", namespace)
+        assert re.search(rf"^Name:\s+{namespace}$", described, re.MULTILINE) and "zone=here" in described
+        assert "Non-terminated Pods:" in described and "node.kubernetes.io/not-ready:NoSchedule" in described
+    finally:
+        call("DELETE", f"/api/v1/nodes/{namespace}")
 
 
 def test_describe_shows_accounts_and_secrets(kubectl):

@@ -2,12 +2,15 @@
 
 import base64
 import json
+import os
 import re
+import ssl
 import subprocess
+import urllib.request
 
 import jwt
 import pytest
-from conftest import eventually
+from conftest import Call, Credentials, Kubectl, Podpass, eventually
 
 API_AUDIENCE = "https://kubernetes.default.svc"
 UNAUTHORIZED = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -67,17 +70,24 @@ def token_of(call, namespace, account="default", **spec):
 
 
 @pytest.fixture
-def discovery(call):
-    answer = call("GET", "/.well-known/openid-configuration")
-    assert answer.code == 200, answer
-    return answer.json
+def published(credentials):
+    """Reads a document as any relying party does: by its URL and the authority, without credentials."""
+    context = ssl.create_default_context(cafile=credentials.ca)
+
+    def read(url):
+        with urllib.request.urlopen(url, timeout=30, context=context) as answer:
+            return json.load(answer)
+    return read
 
 
 @pytest.fixture
-def jwks(call):
-    answer = call("GET", "/openid/v1/jwks")
-    assert answer.code == 200, answer
-    return answer.json
+def discovery(server, published):
+    return published(server.issuer + "/.well-known/openid-configuration")
+
+
+@pytest.fixture
+def jwks(discovery, published):
+    return published(discovery["jwks_uri"])
 
 
 def key_of(token, jwks):
@@ -209,6 +219,15 @@ def test_a_token_review_asks_for_an_audience(call, namespace):
 def test_a_token_for_another_audience_is_no_key_to_the_api_server(call, namespace):
     token = token_of(call, namespace, audiences=["vault"])
     assert_unauthorized(call("GET", "/api", token=token))
+
+
+def test_kubectl_with_such_a_token_is_not_logged_in(call, namespace, server, credentials, tmp_path):
+    stranger = Kubectl(os.devnull, tmp_path)  # without the admin's certificate
+    server_is = ("--server", server.url, "--certificate-authority", credentials.ca)
+    own = stranger.fails(*server_is, "--token", token_of(call, namespace), "get", "pods")
+    assert "(Forbidden)" in own, "who it is, is known"
+    said = stranger.fails(*server_is, "--token", token_of(call, namespace, audiences=["vault"]), "get", "pods")
+    assert said == "error: You must be logged in to the server (Unauthorized)\n"
 
 
 def forged(token, alg, key=None):
@@ -378,6 +397,35 @@ def test_the_token_of_a_pod_lasts_a_year_and_warns_after_an_hour(call, kubectl, 
     assert extra["authentication.kubernetes.io/pod-uid"] == [made["uid"]]
     kubectl("delete", "pod", "eks-iam-test2", "--now", "--timeout=30s")
     eventually(lambda: not is_accepted(call, token), what="the refusal of the token of a deleted pod")
+
+
+@pytest.mark.parametrize("audiences, seconds, bound", [
+    (["sts.amazonaws.com"], 3607, True), ([API_AUDIENCE, "sts.amazonaws.com"], 3607, True), ([API_AUDIENCE], 3600, True),
+    ([API_AUDIENCE], 3607, False)], ids=["another audience", "two audiences", "another life", "unbound"])
+def test_only_what_the_volume_asks_for_lasts_a_year(call, namespace, audiences, seconds, bound):
+    made = call("POST", f"/api/v1/namespaces/{namespace}/pods", pod("p")).json["metadata"]
+    reference = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": made["uid"]}
+    said = claims(token_of(call, namespace, audiences=audiences, expirationSeconds=seconds, **({"boundObjectRef": reference} if bound else {})))
+    assert said["exp"] - said["iat"] == seconds
+    assert "warnafter" not in said["kubernetes.io"]
+
+
+def test_without_token_secrets_an_account_has_none_and_a_secret_made_by_hand_is_filled(tmp_path):
+    with Podpass(tmp_path, "--node", "off", "--legacy-token-secrets=manual") as running:
+        call = Call(running.url, Credentials(running.kubeconfig, tmp_path))
+        kubectl = Kubectl(running.kubeconfig, tmp_path, "default")
+        eventually(lambda: kubectl.run("get", "sa/default", "cm/kube-root-ca.crt").returncode == 0, what="the namespace's first objects")
+        annotations = {"kubernetes.io/service-account.name": "default"}
+        kubectl("create", "-f", "-", stdin={"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "by-hand", "annotations": annotations},
+                                            "type": "kubernetes.io/service-account-token"})
+        data = eventually(lambda: kubectl.json("get", "secret", "by-hand").get("data"), what="the token in the Secret")
+        assert set(data) == {"token", "namespace", "ca.crt"}
+        token = base64.b64decode(data["token"]).decode()
+        assert claims(token)["kubernetes.io/serviceaccount/secret.name"] == "by-hand"
+        assert whoami(call, token).json["status"]["userInfo"]["username"] == "system:serviceaccount:default:default"
+        header_line, row = kubectl("get", "sa").splitlines()
+        assert header_line.split() == ["NAME", "SECRETS", "AGE"] and row.split()[:2] == ["default", "0"]
+        assert kubectl("get", "secret", "-o", "name") == "secret/by-hand\n"
 
 
 @pytest.mark.parametrize("on_account, on_pod, mounted", [

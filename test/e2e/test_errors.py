@@ -215,6 +215,31 @@ def test_a_body_that_is_malformed_in_its_own_form_is_a_bad_request(call, maps, c
     assert_status(call("POST", maps, body, {"Content-Type": content}), 400, "BadRequest")
 
 
+def test_yaml_is_as_good_as_json(call, maps):
+    answer = call("POST", maps, "metadata:\n  name: yaml\ndata:\n  k: |\n    two\n    lines\n", {"Content-Type": "application/yaml"})
+    assert answer.code == 201, answer
+    assert answer.json["data"] == {"k": "two\nlines\n"}
+    assert call("GET", f"{maps}/yaml").json == answer.json
+
+
+LARGE = 3 * 1024 * 1024 + 1
+
+
+@pytest.mark.parametrize("method, path, content, body", [
+    ("PATCH", "/held", "application/merge-patch+json", b'{"data":{"k":"' + b"x" * (LARGE - 17) + b'"}}'),
+    ("PATCH", "/held?fieldManager=m", "application/apply-patch+yaml", b"#" * LARGE),
+    ("POST", "", "application/vnd.kubernetes.protobuf", b"k8s\0" + b"\x12" * (LARGE - 4)),
+    ("DELETE", "/held", "application/json", b'{"kind":"DeleteOptions"' + b" " * (LARGE - 24) + b"}"),
+    ("DELETE", "", "application/json", b" " * LARGE),
+], ids=["patch", "apply", "protobuf", "delete", "deletecollection"])
+def test_a_body_that_is_too_large_is_refused_in_every_form(call, maps, method, path, content, body):
+    before = call("POST", maps, config_map("held")).json
+    assert len(body) == LARGE
+    answer = call(method, maps + path, body, {"Content-Type": content})
+    assert_status(answer, 413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728")
+    assert call("GET", f"{maps}/held").json == before
+
+
 @pytest.mark.parametrize("content", ["text/plain", "application/xml", "application/zork"])
 def test_a_body_of_an_unknown_type_is_unsupported(call, maps, content):
     assert_status(call("POST", maps, "{}", {"Content-Type": content}), 415, "UnsupportedMediaType")

@@ -96,11 +96,11 @@ def test_a_watch_ends_when_its_time_is_up(core, namespace):
     assert 0.5 < time.monotonic() - began < 15
 
 
-def test_an_expired_resource_version_is_gone(core, namespace):
-    with pytest.raises(ApiException) as gone:
+def test_a_resource_version_that_is_no_number_is_a_bad_request(core, namespace):
+    with pytest.raises(ApiException) as refused:
         for _ in watch.Watch().stream(core.list_namespaced_config_map, namespace, resource_version="not-a-number", timeout_seconds=5):
             pass
-    assert gone.value.status == 400
+    assert refused.value.status == 400
 
 
 def test_a_list_comes_in_pages(core, namespace):

@@ -122,12 +122,14 @@ Result<EVP_PKEY*> fromParameters(const char* type, OSSL_PARAM_BLD* builder) {
   EVP_PKEY* key = nullptr;
   if (EVP_PKEY_fromdata_init(context.get()) != 1 || EVP_PKEY_fromdata(context.get(), &key, EVP_PKEY_PUBLIC_KEY, parameters.get()) != 1)
     return failed(std::string("not a valid ") + type + " public key");
-  const Context check(EVP_PKEY_CTX_new(key, nullptr));
-  if (EVP_PKEY_public_check(check.get()) != 1) {  // a point off the curve leaks secrets in other protocols: refuse it here
-    EVP_PKEY_free(key);
-    return failed(std::string("not a valid ") + type + " public key");
-  }
   return key;
+}
+
+// A point off the curve leaks secrets in other protocols: refuse it where it comes in. Not for RSA, where OpenSSL looks for primes in the
+// modulus, and a stranger's JWKS would choose how long.
+bool isOnCurve(EVP_PKEY* key) {
+  const Context check(EVP_PKEY_CTX_new(key, nullptr));
+  return EVP_PKEY_public_check(check.get()) == 1;
 }
 
 bool supported(EVP_PKEY* key) {
@@ -391,11 +393,13 @@ Result<KeyPair> KeyPair::fromPublicDer(std::string_view spki) {
 }
 
 Result<KeyPair> KeyPair::fromRsaComponents(std::string_view n, std::string_view e) {
-  // before any arithmetic: a stranger's JWKS must not choose how long the check below takes
+  // before any arithmetic
   if (n.size() < 256 || n.size() > 1025 || e.empty() || e.size() > 8)
     return failed("an RSA key needs a modulus of 2048 to 8192 bits and an exponent below 2^64");
   const BigNumber modulus(BN_bin2bn(bytesOf(n), static_cast<int>(n.size()), nullptr));
   const BigNumber exponent(BN_bin2bn(bytesOf(e), static_cast<int>(e.size()), nullptr));
+  if (!BN_is_odd(modulus.get()) || !BN_is_odd(exponent.get()) || BN_is_one(exponent.get()))
+    return failed("an RSA key needs an odd modulus and an odd exponent above 1");
   const Builder builder(OSSL_PARAM_BLD_new());
   OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, modulus.get());
   OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, exponent.get());
@@ -419,6 +423,7 @@ Result<KeyPair> KeyPair::fromEcPoint(std::string_view curve, std::string_view x,
     if (!key) return key.error();
     auto owner = owned(*key, "the EC point");
     if (!owner) return owner.error();
+    if (!isOnCurve(owner->get())) return failed("not a valid EC public key");
     return KeyPair(*std::move(owner));
   }
   return failed("unknown curve: need P-256, P-384 or P-521");

@@ -69,6 +69,7 @@ Result<std::vector<jose::Key>> keysOf(const http::Fetched& jwks) {
     return bad("the JWKS has " + std::to_string(all->size()) + " keys, " + std::to_string(kMaxIssuerKeys) + " are accepted");
   Result<std::vector<jose::Key>> keys = jose::parseJwks(jwks.body);
   if (!keys) return bad(keys.error().sentence);
+  std::erase_if(*keys, [](const jose::Key& key) { return key.key.bits() > kMaxIssuerKeyBits; });  // each check of a token would pay for it
   return keys;
 }
 

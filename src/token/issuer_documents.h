@@ -12,6 +12,7 @@ namespace podpass::token {
 
 constexpr std::size_t kMaxIssuerDocument = 1u << 20;  // bytes
 constexpr std::size_t kMaxIssuerKeys = 100;           // as AWS
+constexpr int kMaxIssuerKeyBits = 4096;               // of RSA
 
 // BadRequest: not https (plain is for loopback, when asked for), a query, a fragment, or no URL at all.
 Result<void> checkIssuerUrl(const std::string& url, bool plainLoopback);
@@ -23,10 +24,10 @@ std::string discoveryUrl(const std::string& issuer);
 // used.
 Result<std::string> jwksUriOf(const http::Fetched& document, const TrustedIssuer& issuer);
 
-// Its keys. Errors: a status, HTML, no JWKS, more than kMaxIssuerKeys.
+// Its keys, without those that are not understood or too large. Errors: a status, HTML, no JWKS, more than kMaxIssuerKeys.
 Result<std::vector<jose::Key>> keysOf(const http::Fetched& jwks);
 
-// How long an answer may be kept: max-age of Cache-Control, between one minute and one hour; five minutes when nothing is said.
+// How long an answer may be kept: max-age of Cache-Control less Age, between one minute and one hour; five minutes when nothing is said.
 std::chrono::seconds cacheLife(const http::Headers& headers);
 
 }  // namespace podpass::token

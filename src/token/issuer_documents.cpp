@@ -83,7 +83,12 @@ std::chrono::seconds cacheLife(const http::Headers& headers) {
   std::int64_t seconds = 0;
   const auto [end, failed] = std::from_chars(control.data() + at + 8, control.data() + control.size(), seconds);
   if (failed == std::errc::result_out_of_range) return 3600s;
-  return std::clamp(std::chrono::seconds(seconds), std::chrono::seconds(60), std::chrono::seconds(3600));
+  // RFC 9111 §4.2.3: a cache on the way has had it for so long already.
+  const std::string_view said = headers.find("Age");
+  std::int64_t age = 0;
+  if (std::from_chars(said.data(), said.data() + said.size(), age).ec == std::errc::result_out_of_range) return 60s;
+  return std::clamp(std::chrono::seconds(seconds) - std::chrono::seconds(std::max<std::int64_t>(age, 0)), std::chrono::seconds(60),
+                    std::chrono::seconds(3600));
 }
 
 }  // namespace podpass::token

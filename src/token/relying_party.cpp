@@ -186,7 +186,8 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
       const std::lock_guard lock(mutex_);
       ++fetches_;
     }
-    auto over = [self = shared_from_this()](std::exception_ptr) {
+    auto over = [self = shared_from_this(), known](std::exception_ptr failed) {
+      if (failed) self->finish(*known, Error{Reason::Unavailable, "the fetch broke off"}, {});  // memory ran out
       const std::lock_guard lock(self->mutex_);
       if (--self->fetches_ == 0) self->noneFetching_.notify_all();
     };
@@ -196,22 +197,27 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
   asio::awaitable<void> fetch(KnownPtr known) {
     std::chrono::seconds life{};
     Result<Keys> keys = co_await download(known, life);
+    finish(*known, std::move(keys), life);
+  }
+
+  // Writes down what came of a fetch, and lets those go on who wait for it.
+  void finish(Known& known, Result<Keys> keys, std::chrono::seconds life) {
     std::shared_ptr<Gate> gate;
     {
-      const std::lock_guard lock(known->mutex);
-      gate = std::exchange(known->fetching, nullptr);
+      const std::lock_guard lock(known.mutex);
+      gate = std::exchange(known.fetching, nullptr);
       if (keys) {
-        known->keys = std::make_shared<const Keys>(*std::move(keys));
-        known->fetched = clock_.steady();
-        known->freshUntil = known->fetched + life;
+        known.keys = std::make_shared<const Keys>(*std::move(keys));
+        known.fetched = clock_.steady();
+        known.freshUntil = known.fetched + life;
       } else {
-        known->trouble = refusal({"discovery", "the issuer's keys", keys.error().sentence},
-                                 "the keys of the issuer " + quoted(known->issuer.url) + " could not be fetched: " + keys.error().sentence,
-                                 keys.error().fix, Reason::Unavailable);
-        log::warn("issuer's keys not fetched", {{"issuer", known->issuer.url}, {"err", log::chain(keys.error())}});
+        known.trouble = refusal({"discovery", "the issuer's keys", keys.error().sentence},
+                                "the keys of the issuer " + quoted(known.issuer.url) + " could not be fetched: " + keys.error().sentence,
+                                keys.error().fix, Reason::Unavailable);
+        log::warn("issuer's keys not fetched", {{"issuer", known.issuer.url}, {"err", log::chain(keys.error())}});
       }
     }
-    gate->open();
+    if (gate) gate->open();
   }
 
   asio::awaitable<Result<Keys>> download(KnownPtr known, std::chrono::seconds& life) {

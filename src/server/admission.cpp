@@ -148,6 +148,12 @@ Result<void> Admission::validate(const AdmissionRequest& request, const json::ob
   if (request.operation == "DELETE" && isNamespace &&
       (request.name == "default" || request.name == "kube-system" || request.name == "kube-public"))
     return forbidden(request.kind, request.name, "this namespace may not be deleted");
+  // Nothing would tell whose tokens end with it, and the next key could get its name.
+  const bool isSigningKey = request.kind.group == "identity.podpass.dev" && request.kind.plural == "signingkeys";
+  if (request.operation == "DELETE" && isSigningKey && before != nullptr && !booleanAt(*before, {"spec", "revoked"}))
+    if (const std::string_view state = textAt(*before, {"status", "state"}); state == "Published" || state == "Active" || state == "Retiring")
+      return forbidden(request.kind, request.name,
+                       "it still verifies tokens; `podpass keys revoke " + request.name + "` says what ends with it, and ends it");
 
   const std::string node = nodeOf(request.user);
   if (node.empty() || !request.kind.group.empty()) return {};

@@ -86,7 +86,7 @@ const Kind& tokenRevocationKind() {
                   textColumn("Expires", {"status", "expires"}, "<unknown>"),
                   textColumn("Reason", {"spec", "reason"}),
                   ageColumn()},
-      .subresources = {statusSubresource()},
+      // No /status: whoever could write `expires` could end a revocation.
       .validate = oneSubject,
       .validateUpdate = onlyReasonChanges};
   return kind;

@@ -19,7 +19,8 @@ constexpr int kTries = 8;   // of a conditional write that others win
 constexpr int kStepsAtStart = 16;
 
 std::string objectKey(const std::string& name) { return std::string(kPrefix) + name; }
-std::string privateKey(const std::string& uid) { return "/podpass/signingkeys/" + uid; }  // not below /registry/: no API serves it
+constexpr std::string_view kSealed = "/podpass/signingkeys/";  // not below /registry/: no API serves it
+std::string placeOf(const std::string& uid) { return std::string(kSealed) + uid; }
 
 Result<Entry> commit(Store& store, Mutation mutation) {
   std::promise<Result<Entry>> promise;
@@ -128,40 +129,40 @@ Result<void> SigningKeys::write(Kept kept) {
   return written ? Result<void>() : Result<void>(written.error());
 }
 
-Result<std::string> SigningKeys::storePrivateHalf(const std::string& uid, const crypto::KeyPair& pair) {
+// What only verifies is sealed, too: not to hide it, but because nobody else can seal.
+Result<std::string> SigningKeys::seal(const std::string& uid, const crypto::KeyPair& pair, std::optional<std::uint64_t> expected) {
   const std::shared_ptr<const crypto::Envelope> envelope = encryption_.envelope();
-  const std::string place = privateKey(uid);
-  json::object value{{"metadata", json::object{{"name", uid}}}, {"sealed", envelope->seal(pair.privatePem().reveal(), place)}};
-  const Result<Entry> stored = commit(store_, {place, std::move(value), 0});
+  const std::string place = placeOf(uid);
+  const Secret pem = pair.hasPrivate() ? pair.privatePem() : Secret(pair.publicPem());
+  json::object value{{"metadata", json::object{{"name", uid}, {"creationTimestamp", rfc3339(clock_.now())}}},
+                     {"sealed", envelope->seal(pem.reveal(), place)}};
+  const Result<Entry> stored = commit(store_, {place, std::move(value), expected});
   if (!stored) return stored.error();
   return envelope->current();
 }
 
-Result<crypto::KeyPair> SigningKeys::privateHalf(const std::string& uid) const {
-  const std::string place = privateKey(uid);
+Result<crypto::KeyPair> SigningKeys::sealedKey(const std::string& uid) const {
+  const std::string place = placeOf(uid);
   const DocumentPtr document = store_.get(place);
-  if (!document) return Error{Reason::NotFound, "the private half of signing key " + uid + " is gone"};
+  if (!document) return Error{Reason::NotFound, "the key is not sealed under " + place, "a key from a file is taken when its flag is given"};
   Result<Secret> pem = encryption_.envelope()->open(textAt(document->value, {"sealed"}), place);
   if (!pem) return pem.error();
-  return crypto::KeyPair::fromPrivatePem(pem->reveal());
+  return pem->reveal().find("PRIVATE KEY") == std::string_view::npos ? crypto::KeyPair::fromPublicPem(pem->reveal())
+                                                                      : crypto::KeyPair::fromPrivatePem(pem->reveal());
 }
 
 Result<KeyPtr> SigningKeys::keyOf(const Kept& kept) {
   const bool signs = kept.life.state == KeyState::Active;
   KeyPtr& loaded = loaded_[kept.uid + (signs ? "/private" : "/public")];
-  if (loaded) return loaded;
-  if (signs) {
-    Result<crypto::KeyPair> pair = privateHalf(kept.uid);
-    if (!pair) return pair.error();
-    Result<jose::Key> key = jose::makeKey(*std::move(pair));
+  if (!loaded) {
+    Result<crypto::KeyPair> pair = sealedKey(kept.uid);
+    if (pair && signs && !pair->hasPrivate()) return Error{Reason::Internal, "the private half is not here"};
+    if (pair && !signs) pair = crypto::KeyPair::fromPublicDer(pair->publicDer());  // no more in memory than is needed
+    Result<jose::Key> key = pair ? jose::makeKey(*std::move(pair)) : Result<jose::Key>(pair.error());
     if (!key) return key.error();
     loaded = std::make_shared<const jose::Key>(*std::move(key));
-  } else {
-    const json::object* jwk = objectAt(kept.document->value, {"status", "publicKey"});
-    Result<jose::Key> key = jwk != nullptr ? jose::fromJwk(*jwk) : Result<jose::Key>(Error{Reason::Internal, "it has no public key"});
-    if (!key) return Error{key.error().reason, "signing key " + kept.life.name + ": " + key.error().sentence};
-    loaded = std::make_shared<const jose::Key>(*std::move(key));
   }
+  if (loaded->kid != kept.kid) return Error{Reason::Internal, "its object says the kid " + quoted(kept.kid) + ", the key has " + loaded->kid};
   return loaded;
 }
 
@@ -172,10 +173,16 @@ Result<void> SigningKeys::reload() {
   for (const Kept& kept : all) lives.push_back(kept.life);
   std::map<std::string, KeyPtr> signers;  // by algorithm
   std::vector<KeyPtr> keys;
+  std::shared_ptr<const Error> trouble;
   for (const Kept& kept : all) {
     if (kept.life.revoked || kept.life.state == KeyState::Pending || kept.life.state == KeyState::Retired) continue;
     Result<KeyPtr> key = keyOf(kept);
-    if (!key) return key.error();
+    if (!key && key.error().reason == Reason::Unavailable) return key.error();  // its key-encryption key is away
+    if (!key) {
+      log::error("signing key not trusted", {{"name", kept.life.name}, {"err", log::chain(key.error())}});
+      trouble = std::make_shared<Error>(key.error());
+      continue;
+    }
     keys.push_back(*key);
     if (const KeyLife* signer = signerOf(lives, kept.life.algorithm); signer != nullptr && signer->name == kept.life.name)
       signers[kept.life.algorithm] = *key;
@@ -184,7 +191,7 @@ Result<void> SigningKeys::reload() {
     promised = std::max(promised, std::chrono::floor<std::chrono::seconds>(kept.life.tokensUntil.time_since_epoch()).count());
   }
   std::erase_if(loaded_, [&](const auto& entry) { return std::find(keys.begin(), keys.end(), entry.second) == keys.end(); });
-  if (signers.empty()) return Error{Reason::Unavailable, "there is no active signing key"};
+  if (signers.empty()) return Error{Reason::Unavailable, "there is no active signing key", "", trouble};
   const auto standard = signers.find(std::string(nameOf(settings_.algorithms.standard)));
   const KeyPtr first = standard != signers.end() ? standard->second : signers.begin()->second;
   std::stable_partition(keys.begin(), keys.end(), [&](const KeyPtr& key) { return key == first; });
@@ -200,7 +207,7 @@ Result<void> SigningKeys::adopt(const crypto::KeyPair& pair) {
   Result<jose::Key> key = jose::makeKey(pair);
   if (!key) return key.error();
   for (const Kept& kept : read())
-    if (kept.kid == key->kid) return {};
+    if (kept.kid == key->kid) return adoptAgain(kept, pair);
   const WallTime now = wholeSecond(clock_.now());
   const std::optional<crypto::KeyType> type = pair.type();
   json::object object = newObject("imported-" + hexLower(sha256(key->kid)).substr(0, 10), std::string(type ? nameOf(*type) : "RS256"), now);
@@ -208,18 +215,22 @@ Result<void> SigningKeys::adopt(const crypto::KeyPair& pair) {
   status = {{"kid", key->kid}, {"state", pair.hasPrivate() ? "Active" : "Retiring"}, {"imported", true}, {"publicKey", jose::toJwk(*key)}};
   setTime(status, "publishedTime", now);
   setTime(status, pair.hasPrivate() ? "activatedTime" : "retiringTime", now);
-  if (pair.hasPrivate()) {
-    Result<std::string> sealedBy = storePrivateHalf(std::string(textAt(object, {"metadata", "uid"})), pair);
-    if (!sealedBy) return sealedBy.error();
-    status["sealedBy"] = *sealedBy;
-  } else {
-    status["verifyOnly"] = true;
-  }
+  if (!pair.hasPrivate()) status["verifyOnly"] = true;
+  const Result<std::string> sealedBy = seal(std::string(textAt(object, {"metadata", "uid"})), pair);
+  if (!sealedBy) return sealedBy.error();
+  status["sealedBy"] = *sealedBy;
   const std::string name(textAt(object, {"metadata", "name"}));
   const Result<Entry> made = commit(store_, {objectKey(name), std::move(object), 0});
   if (!made && made.error().reason != Reason::AlreadyExists) return made.error();
   log::info("signing key imported", {{"name", name}, {"kid", key->kid}});
   return {};
+}
+
+// A key that the ring knows, from its file once more. Verify-only keys of before were not sealed.
+Result<void> SigningKeys::adoptAgain(const Kept& kept, const crypto::KeyPair& pair) {
+  if (kept.life.revoked || kept.life.state == KeyState::Retired || store_.get(placeOf(kept.uid))) return {};
+  const Result<std::string> sealed = seal(kept.uid, pair);
+  return sealed || sealed.error().reason == Reason::AlreadyExists ? Result<void>() : Result<void>(sealed.error());
 }
 
 Result<void> SigningKeys::open() {
@@ -240,13 +251,13 @@ Result<void> SigningKeys::create(const std::string& name, const std::string& alg
 // First the private half, under the object's uid, where only one server can put it; then what the object says of it. Who comes second, or
 // after a crash between the two, finds the first's.
 Result<void> SigningKeys::generate(const Kept& kept) {
-  Result<crypto::KeyPair> pair = privateHalf(kept.uid);
+  Result<crypto::KeyPair> pair = sealedKey(kept.uid);
   if (!pair && pair.error().reason == Reason::NotFound) {
     const Result<crypto::KeyType> type = crypto::keyTypeNamed(kept.life.algorithm);
     if (!type) return type.error();
     pair = crypto::KeyPair::generate(*type);
     if (!pair) return pair.error();
-    if (Result<std::string> stored = storePrivateHalf(kept.uid, *pair); !stored) return stored.error();
+    if (Result<std::string> sealed = seal(kept.uid, *pair); !sealed) return sealed.error();
   }
   if (!pair) return pair.error();
   Result<jose::Key> key = jose::makeKey(*pair);
@@ -254,7 +265,7 @@ Result<void> SigningKeys::generate(const Kept& kept) {
   json::object object = kept.document->value;
   json::object& status = makeObjectAt(object, {"status"});
   status = {{"kid", key->kid}, {"state", nameOf(KeyState::Published)}, {"publicKey", jose::toJwk(*key)}};
-  status["sealedBy"] = crypto::Envelope::kekOf(textAt(store_.get(privateKey(kept.uid))->value, {"sealed"}));
+  status["sealedBy"] = crypto::Envelope::kekOf(textAt(store_.get(placeOf(kept.uid))->value, {"sealed"}));
   setTime(status, "publishedTime", wholeSecond(clock_.now()));
   const Result<Entry> written = commit(store_, {objectKey(kept.life.name), std::move(object), kept.document->revision});
   return written ? Result<void>() : Result<void>(written.error());
@@ -290,11 +301,11 @@ Result<void> SigningKeys::drop(Kept kept) {
   kept.life.retired = wholeSecond(clock_.now());
   const std::string uid = kept.uid;
   if (Result<void> written = write(std::move(kept)); !written) return written;
-  return removePrivateHalf(uid);
+  return unseal(uid);
 }
 
-Result<void> SigningKeys::removePrivateHalf(const std::string& uid) {
-  const Result<Entry> gone = commit(store_, {privateKey(uid), std::nullopt, std::nullopt});
+Result<void> SigningKeys::unseal(const std::string& uid) {
+  const Result<Entry> gone = commit(store_, {placeOf(uid), std::nullopt, std::nullopt});
   return gone || gone.error().reason == Reason::NotFound ? Result<void>() : Result<void>(gone.error());
 }
 
@@ -381,7 +392,7 @@ Result<std::size_t> SigningKeys::rewrap() {
   const std::shared_ptr<const crypto::Envelope> envelope = encryption_.envelope();
   std::size_t done = 0;
   for (Kept& kept : read()) {
-    const std::string place = privateKey(kept.uid);
+    const std::string place = placeOf(kept.uid);
     const DocumentPtr document = store_.get(place);
     if (!document) continue;
     const std::string_view sealed = textAt(document->value, {"sealed"});
@@ -449,7 +460,7 @@ void SigningKeys::run() {
       resealed = std::exchange(shared->resealed, false);
       deleted.swap(shared->deleted);
     }
-    for (const std::string& uid : deleted) (void)removePrivateHalf(uid);
+    for (const std::string& uid : deleted) (void)unseal(uid);
     if (const Result<bool> other = encryption_.reload(); !other) {
       log::error("key-encryption keys not read", {{"err", log::chain(other.error())}});
     } else if (*other) {

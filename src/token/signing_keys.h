@@ -15,7 +15,8 @@
 
 namespace podpass::token {
 
-// The key ring as it is kept in the store: a SigningKey object for each key, and its private half, sealed, where no API serves it. Any
+// The key ring as it is kept in the store: a SigningKey object for each key, and the key itself, sealed, where no API serves it. A key is
+// trusted because it lies sealed under its object's uid, where only a server can put it; what the object says of it is for people. Any
 // number of servers over one store hold the same ring: each step of a rotation is one conditional write, and who loses the race goes on
 // from what the winner wrote. Thread-safe. The store, the encryption and the clock outlive it.
 class SigningKeys {
@@ -49,7 +50,7 @@ class SigningKeys {
   [[nodiscard]] std::optional<WallTime> tokensUntil() const;
   // Does the next step of the rotation, if one is due, and says which. `start` does this by itself.
   Result<RotationStep> advance();
-  // Seals every private half under the current key-encryption key: how many it was.
+  // Seals every key under the current key-encryption key: how many it was.
   Result<std::size_t> rewrap();
 
  private:
@@ -57,6 +58,7 @@ class SigningKeys {
   struct Shared;
   std::vector<Kept> read() const;
   Result<void> reload();
+  Result<void> adoptAgain(const Kept& kept, const crypto::KeyPair& pair);
   Result<void> apply(const RotationStep& step, const std::vector<Kept>& keys);
   Result<void> create(const std::string& name, const std::string& algorithm);
   Result<void> generate(const Kept& key);
@@ -64,9 +66,9 @@ class SigningKeys {
   Result<void> drop(Kept key);
   Result<void> write(Kept key);
   Result<void> promise(const jose::Key& key, std::int64_t expires);
-  Result<void> removePrivateHalf(const std::string& uid);
-  Result<crypto::KeyPair> privateHalf(const std::string& uid) const;
-  Result<std::string> storePrivateHalf(const std::string& uid, const crypto::KeyPair& pair);
+  Result<void> unseal(const std::string& uid);
+  Result<crypto::KeyPair> sealedKey(const std::string& uid) const;
+  Result<std::string> seal(const std::string& uid, const crypto::KeyPair& pair, std::optional<std::uint64_t> expected = 0);
   Result<KeyPtr> keyOf(const Kept& key);
   void run();
   [[nodiscard]] RotationPolicy policy() const;

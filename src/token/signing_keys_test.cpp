@@ -90,6 +90,34 @@ struct Cluster {
   }
 };
 
+TEST(SigningKeys, TrustNoKeyBecauseItsObjectSaysSo) {
+  Cluster cluster;
+  Server server(*cluster.store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(server.keys.open());
+  cluster.change("asked", [](json::object&) {});
+  server.settle();
+  cluster.clock.advance(3781s);
+  server.settle();
+  ASSERT_EQ(cluster.state("es256-1"), "Retiring");
+
+  const jose::Key stranger = *jose::makeKey(*crypto::KeyPair::generate(crypto::KeyType::P256));
+  const json::object jwk = jose::toJwk(stranger);
+  for (const char* state : {"Published", "Active", "Retiring"})
+    cluster.change("forged-" + hexLower(state), [&](json::object& object) {
+      object["status"] = {{"kid", stranger.kid}, {"state", state}, {"publicKey", jwk}, {"imported", true}, {"verifyOnly", true}};
+    });
+  cluster.change("es256-1", [&](json::object& object) {
+    makeObjectAt(object, {"status"})["kid"] = stranger.kid;
+    makeObjectAt(object, {"status"})["publicKey"] = jwk;
+  });
+  Server next(*cluster.store, *cluster.kek, cluster.clock);
+  (void)next.keys.open();
+  const auto ring = next.keys.ring().load();
+  EXPECT_TRUE(ring == nullptr || ring->find(stranger.kid) == nullptr);
+  server.settle();
+  EXPECT_EQ(server.keys.ring().load()->find(stranger.kid), nullptr);
+}
+
 TEST(SigningKeys, MakesAKeyOnceAndKeepsItsPrivateHalfSealedAndOutOfTheApi) {
   Cluster cluster;
   Server first(*cluster.store, *cluster.kek, cluster.clock);

@@ -1,5 +1,6 @@
 #include "crypto/envelope.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "base/text.h"
@@ -22,6 +23,13 @@ Result<Envelope> Envelope::of(const std::vector<Secret>& keks) {
     envelope.keks_.push_back({hexLower(sha256("podpass kek " + std::string(kek.reveal()))).substr(0, kName), kek});
   }
   return envelope;
+}
+
+Envelope Envelope::opening(const Envelope& older) const {
+  Envelope both = *this;
+  for (const Kek& kek : older.keks_)
+    if (std::none_of(keks_.begin(), keks_.end(), [&](const Kek& own) { return own.name == kek.name; })) both.keks_.push_back(kek);
+  return both;
 }
 
 std::string Envelope::seal(std::string_view plain, std::string_view place) const {

@@ -20,6 +20,10 @@ class Envelope {
   // BadRequest: none, or one of another size.
   static Result<Envelope> of(const std::vector<Secret>& keks);
 
+  // This one, which opens also what `older` opens.
+  [[nodiscard]] Envelope opening(const Envelope& older) const;
+  [[nodiscard]] std::size_t size() const { return keks_.size(); }
+
   // `place` is bound to the value: it opens only under the same one, so that a value cannot be moved onto another's place.
   [[nodiscard]] std::string seal(std::string_view plain, std::string_view place) const;
   // Unavailable: sealed with a key that is not here. Internal: the value was damaged, or moved from another place.

@@ -93,9 +93,17 @@ Result<bool> KeyEncryption::reload() {
   if (!envelope) return envelope.error();
   if (digest == seen_) return false;
   seen_ = std::move(digest);
-  const bool another = envelope->current() != current_->load()->current();
-  current_->store(std::make_shared<const crypto::Envelope>(*std::move(envelope)));
-  return another;
+  const std::shared_ptr<const crypto::Envelope> before = current_->load();
+  inFile_ = std::make_shared<const crypto::Envelope>(*std::move(envelope));
+  // Whoever replaces the file, rather than adding to it, must not lose what is sealed under the key that was in it.
+  auto both = std::make_shared<const crypto::Envelope>(inFile_->opening(*before));
+  const bool anew = both->current() != before->current() || both->size() != inFile_->size();
+  current_->store(std::move(both));
+  return anew;
+}
+
+void KeyEncryption::settle() {
+  if (inFile_) current_->store(std::exchange(inFile_, nullptr));
 }
 
 AtRest KeyEncryption::atRest() const {

@@ -69,7 +69,12 @@ struct SigningKeys::Kept {
 struct SigningKeys::Shared {
   std::mutex mutex;
   std::condition_variable wake;
-  bool changed = false, stopping = false, resealed = false;
+  bool changed = false, stopping = false;
+  struct Resealed {
+    std::size_t round;
+    bool good;
+  };
+  std::optional<Resealed> resealed;
   std::vector<std::string> deleted;  // uids of keys whose objects are gone
 };
 
@@ -437,38 +442,49 @@ void SigningKeys::stop() {
   subscription_ = nullptr;
 }
 
-// Secrets first, on the store's thread; then, when they are done, the private halves.
+// Secrets are sealed anew first, on the store's thread; then, when they are done, the keys; only then the old key-encryption key is let go.
 void SigningKeys::run() {
   const auto shared = shared_;
-  const auto reseal = [&] {
-    store_.reseal([shared](const Result<std::size_t>& sealed) {
-      if (!sealed) log::error("Secrets not sealed anew", {{"err", sealed.error().sentence}});
-      const std::lock_guard lock(shared->mutex);
-      shared->resealed = static_cast<bool>(sealed);
-      shared->wake.notify_all();
-    });
-  };
-  reseal();
+  enum class Sealing { Due, Running, Failed, Done } sealing = Sealing::Due;  // due at the start: a change may have been cut short
+  std::size_t round = 0;                                                     // the outcome of an earlier one says nothing
   for (;;) {
-    bool changed = false, resealed = false;
+    if (sealing == Sealing::Due) {
+      sealing = Sealing::Running;
+      store_.reseal([shared, mine = ++round](const Result<std::size_t>& sealed) {
+        if (!sealed) log::error("Secrets not sealed anew", {{"err", sealed.error().sentence}});
+        const std::lock_guard lock(shared->mutex);
+        shared->resealed = {mine, static_cast<bool>(sealed)};
+        shared->wake.notify_all();
+      });
+    }
+    bool changed = false;
+    std::optional<Shared::Resealed> resealed;
     std::vector<std::string> deleted;
     {
       std::unique_lock lock(shared->mutex);
       shared->wake.wait_for(lock, kLook, [&] { return shared->changed || shared->stopping || shared->resealed; });
       if (shared->stopping) return;
       changed = std::exchange(shared->changed, false);
-      resealed = std::exchange(shared->resealed, false);
+      resealed = std::exchange(shared->resealed, std::nullopt);
       deleted.swap(shared->deleted);
     }
     for (const std::string& uid : deleted) (void)unseal(uid);
-    if (const Result<bool> other = encryption_.reload(); !other) {
-      log::error("key-encryption keys not read", {{"err", log::chain(other.error())}});
-    } else if (*other) {
-      log::info("key-encryption key replaced", {{"kek", encryption_.envelope()->current()}});
-      reseal();
+    if (sealing == Sealing::Failed) sealing = Sealing::Due;  // every look, until it is done
+    if (resealed && resealed->round == round) {
+      sealing = Sealing::Failed;
+      if (resealed->good) {
+        const Result<std::size_t> done = rewrap();
+        if (!done) log::error("signing keys not sealed anew", {{"err", log::chain(done.error())}});
+        if (done) sealing = Sealing::Done;
+        if (done) encryption_.settle();
+      }
     }
-    if (resealed)
-      if (const Result<std::size_t> done = rewrap(); !done) log::error("signing keys not sealed anew", {{"err", log::chain(done.error())}});
+    if (const Result<bool> anew = encryption_.reload(); !anew) {
+      log::error("key-encryption keys not read", {{"err", log::chain(anew.error())}});
+    } else if (*anew) {
+      log::info("key-encryption keys replaced", {{"kek", encryption_.envelope()->current()}});
+      sealing = Sealing::Due;
+    }
     if (changed) {
       const std::lock_guard lock(steps_);
       if (Result<void> loaded = reload(); !loaded) log::error("key ring not loaded", {{"err", log::chain(loaded.error())}});

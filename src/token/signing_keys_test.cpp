@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "crypto/test_pem.h"
 #include "token/issuer.h"
+#include "token/test_store.h"
 #include "token/verifier.h"
 
 namespace podpass::token {
@@ -283,6 +284,78 @@ TEST(SigningKeys, SealTheirPrivateHalvesAnewWhenTheKekIsReplaced) {
   ASSERT_TRUE(writeFileAtomically(file, oldLine, 0644));
   EXPECT_NE(KeyEncryption::open(file, false).error().sentence.find("can be read by others"), std::string::npos);
   std::filesystem::remove_all(directory);
+}
+
+struct KekFile {
+  std::filesystem::path directory = std::filesystem::temp_directory_path() / ("podpass-kek-" + randomUuid()), file = directory / "kek";
+  KekFile() { EXPECT_TRUE(makeDirectories(directory)); }
+  ~KekFile() { std::filesystem::remove_all(directory); }
+  void replace() const { ASSERT_TRUE(writeFileAtomically(file, newKekLine().reveal(), 0600)); }
+};
+
+TEST(SigningKeys, AKekFileThatIsReplacedRatherThanAddedToLosesNothing) {
+  const KekFile kekFile;
+  const FakeClock clock{WallTime(std::chrono::seconds(1'700'000'000))};
+  constexpr const char* kSecret = "/registry/secrets/default/s";
+  std::string kid;
+  {
+    auto kek = KeyEncryption::open(kekFile.file, true);
+    auto store = openSqliteStore(kekFile.directory / "store", 100, (*kek)->atRest());
+    ASSERT_TRUE(store) << store.error().sentence;
+    Server server(**store, **kek, clock);
+    ASSERT_TRUE(server.keys.open());
+    ASSERT_TRUE(commit(**store, {kSecret, json::object{{"metadata", {{"name", "s"}}}, {"data", {{"k", "dg=="}}}}, 0}));
+    kid = server.keys.ring().load()->signer().kid;
+    for (int times = 0; times < 2; ++times) {  // twice before anything is sealed anew
+      kekFile.replace();
+      const Result<bool> anew = (*kek)->reload();
+      ASSERT_TRUE(anew);
+      EXPECT_TRUE(*anew);
+    }
+    std::promise<Result<std::size_t>> resealed;
+    (*store)->reseal([&](Result<std::size_t> done) { resealed.set_value(std::move(done)); });
+    EXPECT_EQ(*resealed.get_future().get(), 1u);
+    const Result<std::size_t> keys = server.keys.rewrap();
+    ASSERT_TRUE(keys) << keys.error().sentence;
+    EXPECT_EQ(*keys, 1u);
+    EXPECT_EQ((*kek)->envelope()->size(), 3u);
+    (*kek)->settle();
+    EXPECT_EQ((*kek)->envelope()->size(), 1u);
+    EXPECT_TRUE(Server(**store, **kek, clock).keys.open());
+  }
+  auto kek = KeyEncryption::open(kekFile.file, false);
+  auto store = openSqliteStore(kekFile.directory / "store", 100, (*kek)->atRest());
+  ASSERT_TRUE(store) << store.error().sentence;
+  Server server(**store, **kek, clock);
+  const Result<void> opened = server.keys.open();
+  ASSERT_TRUE(opened) << opened.error().sentence;
+  EXPECT_EQ(server.keys.ring().load()->signer().kid, kid);
+  EXPECT_EQ(textAt((*store)->get(kSecret)->value, {"data", "k"}), "dg==");
+}
+
+TEST(SigningKeys, KeepTheOldKekUntilEverythingIsSealedAnew) {
+  const KekFile kekFile;
+  auto kek = KeyEncryption::open(kekFile.file, true);
+  Cluster cluster;
+  TroubledStore store(*cluster.store);
+  std::atomic<int> failures = 0, writesFail = 0;
+  store.reseals = [&] { return failures++ < 2; };
+  store.commits = [&](const Mutation& mutation) {
+    return mutation.key.starts_with("/podpass/") && writesFail-- > 0 ? TroubledStore::Trouble::BeforeWriting : TroubledStore::Trouble::None;
+  };
+  Server server(store, **kek, cluster.clock);
+  ASSERT_TRUE(server.keys.open());
+  kekFile.replace();
+  writesFail = 1;
+  ASSERT_TRUE(server.keys.start());
+  const SystemClock clock;
+  const SteadyTime end = clock.steady() + 60s;
+  while ((failures < 4 || (*kek)->envelope()->size() != 1u) && clock.steady() < end) std::this_thread::sleep_for(20ms);
+  server.keys.stop();
+  EXPECT_GE(failures, 4) << "two that the store refused, one whose keys could not be written, and one that was whole";
+  EXPECT_EQ((*kek)->envelope()->size(), 1u) << "and then the old one is let go";
+  const auto alone = KeyEncryption::open(kekFile.file, false);
+  EXPECT_TRUE(Server(*cluster.store, **alone, cluster.clock).keys.open());
 }
 
 TEST(SigningKeys, RefuseNoTokenWhileTheyRotateUnderLoad) {

@@ -90,10 +90,11 @@ RotationPolicy SigningKeys::policy() const {
   return policy;
 }
 
-std::vector<SigningKeys::Kept> SigningKeys::read() const {
+Result<std::vector<SigningKeys::Kept>> SigningKeys::read() const {
   std::vector<Kept> all;
   const Result<Page> page = store_.range(std::string(kPrefix), "", 0, 0);
-  for (const Entry& entry : page ? page->entries : std::vector<Entry>()) {
+  if (!page) return page.error();
+  for (const Entry& entry : page->entries) {
     const json::object& object = entry.document->value;
     Kept kept;
     kept.document = entry.document;
@@ -173,13 +174,14 @@ Result<KeyPtr> SigningKeys::keyOf(const Kept& kept) {
 
 // The ring is what the store says: active keys sign, published and retiring ones verify and are shown.
 Result<void> SigningKeys::reload() {
-  const std::vector<Kept> all = read();
+  const Result<std::vector<Kept>> all = read();
+  if (!all) return all.error();
   std::vector<KeyLife> lives;
-  for (const Kept& kept : all) lives.push_back(kept.life);
+  for (const Kept& kept : *all) lives.push_back(kept.life);
   std::map<std::string, KeyPtr> signers;  // by algorithm
   std::vector<KeyPtr> keys;
   std::shared_ptr<const Error> trouble;
-  for (const Kept& kept : all) {
+  for (const Kept& kept : *all) {
     if (kept.life.revoked || kept.life.state == KeyState::Pending || kept.life.state == KeyState::Retired) continue;
     Result<KeyPtr> key = keyOf(kept);
     if (!key && key.error().reason == Reason::Unavailable) return key.error();  // its key-encryption key is away
@@ -211,7 +213,9 @@ Result<void> SigningKeys::adopt(const crypto::KeyPair& pair) {
   const std::lock_guard lock(steps_);
   Result<jose::Key> key = jose::makeKey(pair);
   if (!key) return key.error();
-  for (const Kept& kept : read())
+  const Result<std::vector<Kept>> all = read();
+  if (!all) return all.error();
+  for (const Kept& kept : *all)
     if (kept.kid == key->kid) return adoptAgain(kept, pair);
   const WallTime now = wholeSecond(clock_.now());
   const std::optional<crypto::KeyType> type = pair.type();
@@ -262,7 +266,7 @@ Result<void> SigningKeys::generate(const Kept& kept) {
     if (!type) return type.error();
     pair = crypto::KeyPair::generate(*type);
     if (!pair) return pair.error();
-    if (Result<std::string> sealed = seal(kept.uid, *pair); !sealed) return sealed.error();
+    if (Result<std::string> stored = seal(kept.uid, *pair); !stored) return stored.error();
   }
   if (!pair) return pair.error();
   Result<jose::Key> key = jose::makeKey(*pair);
@@ -270,7 +274,9 @@ Result<void> SigningKeys::generate(const Kept& kept) {
   json::object object = kept.document->value;
   json::object& status = makeObjectAt(object, {"status"});
   status = {{"kid", key->kid}, {"state", nameOf(KeyState::Published)}, {"publicKey", jose::toJwk(*key)}};
-  status["sealedBy"] = crypto::Envelope::kekOf(textAt(store_.get(placeOf(kept.uid))->value, {"sealed"}));
+  const DocumentPtr sealed = store_.get(placeOf(kept.uid));
+  if (!sealed) return Error{Reason::NotFound, "another server has removed signing key " + kept.life.name};
+  status["sealedBy"] = crypto::Envelope::kekOf(textAt(sealed->value, {"sealed"}));
   setTime(status, "publishedTime", wholeSecond(clock_.now()));
   const Result<Entry> written = commit(store_, {objectKey(kept.life.name), std::move(object), kept.document->revision});
   return written ? Result<void>() : Result<void>(written.error());
@@ -339,12 +345,13 @@ Result<void> SigningKeys::apply(const RotationStep& step, const std::vector<Kept
 
 Result<RotationStep> SigningKeys::advance() {
   const std::lock_guard lock(steps_);
-  const std::vector<Kept> keys = read();
+  const Result<std::vector<Kept>> keys = read();
+  if (!keys) return keys.error();
   std::vector<KeyLife> lives;
-  for (const Kept& kept : keys) lives.push_back(kept.life);
+  for (const Kept& kept : *keys) lives.push_back(kept.life);
   RotationStep step = nextStep(lives, policy(), clock_.now());
   if (step.what == RotationStep::What::Wait) return step;
-  if (Result<void> done = apply(step, keys); !done) return done.error();
+  if (Result<void> done = apply(step, *keys); !done) return done.error();
   static constexpr std::array<const char*, 7> kDone{"created", "published", "activated", "retiring", "legacy tokens moved",
                                                     "retired", "forgotten"};
   log::info("signing key rotation stepped", {{"name", step.subject}, {"step", kDone.at(static_cast<std::size_t>(step.what))}});
@@ -370,9 +377,10 @@ Result<void> SigningKeys::promise(const jose::Key& key, std::int64_t expires) {
   const std::int64_t now = std::chrono::floor<std::chrono::seconds>(clock_.now().time_since_epoch()).count();
   const std::int64_t until = expires + std::max<std::int64_t>(1, (expires - now) / 8);
   for (int attempt = 0; attempt < kTries; ++attempt) {
-    std::vector<Kept> all = read();
-    const auto kept = std::find_if(all.begin(), all.end(), [&](const Kept& each) { return each.kid == key.kid; });
-    if (kept == all.end() || kept->life.revoked || kept->life.state == KeyState::Retired) break;
+    Result<std::vector<Kept>> all = read();
+    if (!all) return all.error();
+    const auto kept = std::find_if(all->begin(), all->end(), [&](const Kept& each) { return each.kid == key.kid; });
+    if (kept == all->end() || kept->life.revoked || kept->life.state == KeyState::Retired) break;
     kept->life.tokensUntil = std::max(kept->life.tokensUntil, WallTime(std::chrono::seconds(until)));
     const Result<void> written = write(std::move(*kept));
     if (!written && isRace(written.error())) continue;
@@ -384,7 +392,9 @@ Result<void> SigningKeys::promise(const jose::Key& key, std::int64_t expires) {
 
 std::optional<WallTime> SigningKeys::tokensUntil() const {
   WallTime last{};
-  for (const Kept& kept : read()) {
+  const Result<std::vector<Kept>> all = read();
+  if (!all) return std::nullopt;
+  for (const Kept& kept : *all) {
     if (kept.life.revoked || kept.life.state == KeyState::Retired) continue;
     if (kept.life.unbounded) return std::nullopt;
     last = std::max(last, kept.life.tokensUntil);
@@ -396,7 +406,9 @@ Result<std::size_t> SigningKeys::rewrap() {
   const std::lock_guard lock(steps_);
   const std::shared_ptr<const crypto::Envelope> envelope = encryption_.envelope();
   std::size_t done = 0;
-  for (Kept& kept : read()) {
+  Result<std::vector<Kept>> all = read();
+  if (!all) return all.error();
+  for (Kept& kept : *all) {
     const std::string place = placeOf(kept.uid);
     const DocumentPtr document = store_.get(place);
     if (!document) continue;

@@ -46,7 +46,8 @@ class SigningKeys {
   // What is promised is durable, and promised a little ahead, so that few tokens wait for the disk. Conflict: the key has just left, sign
   // with the ring's new one.
   Result<void> keepUntil(const jose::Key& key, std::int64_t expires);
-  // No token that podpass signed until now is valid after this. nullopt: a key signs or verifies that others used, too, and nobody knows.
+  // No token that podpass signed until now is valid after this. nullopt: a key signs or verifies that others used, too, or the keys cannot
+  // be read, and nobody knows.
   [[nodiscard]] std::optional<WallTime> tokensUntil() const;
   // Does the next step of the rotation, if one is due, and says which. `start` does this by itself.
   Result<RotationStep> advance();
@@ -56,7 +57,7 @@ class SigningKeys {
  private:
   struct Kept;  // a SigningKey object, read
   struct Shared;
-  std::vector<Kept> read() const;
+  Result<std::vector<Kept>> read() const;
   Result<void> reload();
   Result<void> adoptAgain(const Kept& kept, const crypto::KeyPair& pair);
   Result<void> apply(const RotationStep& step, const std::vector<Kept>& keys);

@@ -358,6 +358,23 @@ TEST(SigningKeys, KeepTheOldKekUntilEverythingIsSealedAnew) {
   EXPECT_TRUE(Server(*cluster.store, **alone, cluster.clock).keys.open());
 }
 
+TEST(SigningKeys, ThatCannotBeReadAreNotTakenForNone) {
+  Cluster cluster;
+  TroubledStore store(*cluster.store);
+  Server server(store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(server.keys.open());
+  ASSERT_TRUE(server.token(cluster.clock));
+  ASSERT_TRUE(server.keys.tokensUntil().has_value());
+  store.ranges = [](const std::string&) { return true; };
+  EXPECT_FALSE(server.keys.tokensUntil().has_value()) << "or revocations would end before the tokens do";
+  EXPECT_EQ(server.keys.advance().error().reason, Reason::Unavailable) << "or another key would be made";
+  EXPECT_FALSE(server.keys.rewrap());
+  EXPECT_EQ(server.token(cluster.clock, 36000s).error().reason, Reason::Unavailable);
+  store.ranges = [](const std::string&) { return false; };
+  EXPECT_EQ(server.keys.advance()->what, What::Wait);
+  EXPECT_EQ(server.keys.ring().load()->keys().size(), 1u);
+}
+
 TEST(SigningKeys, RefuseNoTokenWhileTheyRotateUnderLoad) {
   const SystemClock clock;
   Cluster cluster;

@@ -217,13 +217,18 @@ Result<void> SigningKeys::adopt(const crypto::KeyPair& pair) {
   if (!all) return all.error();
   for (const Kept& kept : *all)
     if (kept.kid == key->kid) return adoptAgain(kept, pair);
+  if (!signedBefore_)
+    signedBefore_ = std::any_of(all->begin(), all->end(),
+                                [](const Kept& kept) { return kept.life.state == KeyState::Active && !kept.life.revoked; });
+  const KeyState state = !pair.hasPrivate() ? KeyState::Retiring : *signedBefore_ ? KeyState::Published : KeyState::Active;
   const WallTime now = wholeSecond(clock_.now());
   const std::optional<crypto::KeyType> type = pair.type();
   json::object object = newObject("imported-" + hexLower(sha256(key->kid)).substr(0, 10), std::string(type ? nameOf(*type) : "RS256"), now);
   json::object& status = makeObjectAt(object, {"status"});
-  status = {{"kid", key->kid}, {"state", pair.hasPrivate() ? "Active" : "Retiring"}, {"imported", true}, {"publicKey", jose::toJwk(*key)}};
+  status = {{"kid", key->kid}, {"state", nameOf(state)}, {"imported", true}, {"publicKey", jose::toJwk(*key)}};
   setTime(status, "publishedTime", now);
-  setTime(status, pair.hasPrivate() ? "activatedTime" : "retiringTime", now);
+  if (state == KeyState::Active) setTime(status, "activatedTime", now);
+  if (state == KeyState::Retiring) setTime(status, "retiringTime", now);
   if (!pair.hasPrivate()) status["verifyOnly"] = true;
   const Result<std::string> sealedBy = seal(std::string(textAt(object, {"metadata", "uid"})), pair);
   if (!sealedBy) return sealedBy.error();
@@ -237,9 +242,23 @@ Result<void> SigningKeys::adopt(const crypto::KeyPair& pair) {
 
 // A key that the ring knows, from its file once more. Verify-only keys of before were not sealed.
 Result<void> SigningKeys::adoptAgain(const Kept& kept, const crypto::KeyPair& pair) {
-  if (kept.life.revoked || kept.life.state == KeyState::Retired || store_.get(placeOf(kept.uid))) return {};
-  const Result<std::string> sealed = seal(kept.uid, pair);
-  return sealed || sealed.error().reason == Reason::AlreadyExists ? Result<void>() : Result<void>(sealed.error());
+  if (kept.life.revoked || kept.life.state == KeyState::Retired) return {};
+  const DocumentPtr sealed = store_.get(placeOf(kept.uid));
+  const bool shallSign = kept.verifyOnly && pair.hasPrivate();
+  if (sealed && !shallSign) return {};
+  const Result<std::string> sealedBy = seal(kept.uid, pair, sealed ? sealed->revision : 0);
+  if (!sealedBy) return isRace(sealedBy.error()) ? Result<void>() : Result<void>(sealedBy.error());
+  if (!shallSign) return {};
+  json::object object = kept.document->value;
+  json::object& status = makeObjectAt(object, {"status"});
+  status.erase("verifyOnly");
+  status.erase("retiringTime");
+  status["state"] = nameOf(KeyState::Published);  // as it was all the time
+  status["sealedBy"] = *sealedBy;
+  const Result<Entry> written = commit(store_, {objectKey(kept.life.name), std::move(object), kept.document->revision});
+  if (!written) return isRace(written.error()) ? Result<void>() : Result<void>(written.error());
+  log::info("signing key got its private half", {{"name", kept.life.name}, {"kid", kept.kid}});
+  return {};
 }
 
 Result<void> SigningKeys::open() {

@@ -31,8 +31,9 @@ class SigningKeys {
   SigningKeys(const SigningKeys&) = delete;
   SigningKeys& operator=(const SigningKeys&) = delete;
 
-  // Takes over a key that others use already: one with a private half signs from now on, one without only verifies, until it is revoked. A
-  // key that the ring knows stays as it is, so that a flag given at every start does not undo a rotation.
+  // Takes over a key that others use already: one with a private half signs, at once when no key of the ring did before, else when it has
+  // been published for long enough; one without only verifies, until it is revoked. A key that the ring knows stays as it is, so that a
+  // flag given at every start does not undo a rotation; only one that verified gets its private half.
   Result<void> adopt(const crypto::KeyPair& pair);
   // Makes sure that there is a key to sign with (on the first start: makes it), and fills the ring.
   Result<void> open();
@@ -79,6 +80,7 @@ class SigningKeys {
   const Clock& clock_;
   const Settings settings_;
   std::mutex steps_;                      // one step or reload at a time
+  std::optional<bool> signedBefore_;      // whether a key signed before the first was adopted; guarded by steps_
   std::map<std::string, KeyPtr> loaded_;  // by uid and whether it is private; guarded by steps_
   Snapshot<KeyRing> ring_;
   std::mutex promises_;

@@ -229,6 +229,42 @@ TEST(SigningKeys, TakeOverFromFilesThatAnotherApiServerSignedWith) {
   EXPECT_NE(server.keys.ring().load()->signer().key.publicDer(), signing.publicDer()) << "the flag must not undo the rotation";
 }
 
+TEST(SigningKeys, AKeyGivenLaterIsPublishedBeforeItSigns) {
+  Cluster cluster;
+  Server server(*cluster.store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(server.keys.open());
+  const std::string own = server.keys.ring().load()->signer().kid;
+  const jose::Key given = *jose::makeKey(crypto::readPemKeys(crypto::test::kSshEc)->front());
+  ASSERT_TRUE(server.keys.adopt(given.key));
+  ASSERT_TRUE(server.keys.open());
+  EXPECT_EQ(server.keys.ring().load()->signer().kid, own) << "nobody has seen the other yet";
+  EXPECT_NE(server.keys.ring().load()->find(given.kid), nullptr);
+  cluster.clock.advance(3629s);
+  EXPECT_EQ(server.settle(), std::vector<What>{});
+  cluster.clock.advance(2s);
+  EXPECT_EQ(server.settle(), (std::vector{What::Activate, What::Retire}));
+  EXPECT_EQ(server.keys.ring().load()->signer().kid, given.kid);
+}
+
+TEST(SigningKeys, AKeyThatVerifiedSignsOnceItsPrivateHalfIsGiven) {
+  Cluster cluster;
+  const jose::Key given = *jose::makeKey(crypto::readPemKeys(crypto::test::kSshEc)->front());
+  {
+    Server server(*cluster.store, *cluster.kek, cluster.clock);
+    ASSERT_TRUE(server.keys.adopt(*crypto::KeyPair::fromPublicDer(given.key.publicDer())));
+    ASSERT_TRUE(server.keys.open());
+    EXPECT_NE(server.keys.ring().load()->signer().kid, given.kid);
+  }
+  cluster.clock.advance(3700s);
+  Server server(*cluster.store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(server.keys.adopt(given.key));
+  ASSERT_TRUE(server.keys.open());
+  EXPECT_EQ(server.keys.ring().load()->signer().kid, given.kid) << "it has been published for long enough";
+  EXPECT_EQ(server.refusal(*server.token(cluster.clock)), "");
+  ASSERT_TRUE(server.keys.adopt(*crypto::KeyPair::fromPublicDer(given.key.publicDer())));
+  EXPECT_TRUE(Server(*cluster.store, *cluster.kek, cluster.clock).keys.open()) << "and keeps it when the public file is given, too";
+}
+
 TEST(SigningKeys, LegacyTokensMoveToTheNextKeyAndTheMountedCopyStaysGoodUntilThen) {
   Cluster cluster;
   Server server(*cluster.store, *cluster.kek, cluster.clock);

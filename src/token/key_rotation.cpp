@@ -14,6 +14,9 @@ constexpr auto kLeeway = 61s;             // verifiers accept a token until 60 s
 constexpr std::size_t kRetiredKept = 10;  // as a record of what was
 constexpr std::array<std::string_view, 5> kStates{"Pending", "Published", "Active", "Retiring", "Retired"};
 
+// A key's publication is dated before it is written, and other servers and what is between them and the readers show it a moment later.
+std::chrono::seconds untilSeen(const RotationPolicy& policy) { return policy.cacheLife + std::min<std::chrono::seconds>(policy.cacheLife, 30s); }
+
 bool is(const KeyLife& key, KeyState state) { return key.state == state && !key.revoked; }
 
 // "rs256-3072-2" after "rs256-3072-1": every server that finds a key missing gives it the same name, and only one can create it.
@@ -57,14 +60,14 @@ std::optional<RotationStep> advance(const std::vector<KeyLife>& keys, const std:
   const KeyLife* active = signerOf(keys, algorithm);
   const KeyLife* published = newest(keys, algorithm, KeyState::Published, &KeyLife::published);
   // Nobody can hold an old JWKS against us when nothing else could sign: at the first start, and after the only key was revoked.
-  if (published != nullptr && due.reached(anySigner ? published->published + policy.cacheLife : now, now))
+  if (published != nullptr && due.reached(anySigner ? published->published + untilSeen(policy) : now, now))
     return RotationStep{.what = What::Activate, .subject = published->name};
   for (const KeyLife& key : keys)
     if (is(key, KeyState::Active) && key.algorithm == algorithm && &key != active)
       return RotationStep{.what = What::Retire, .subject = key.name};
   if (published != nullptr) return std::nullopt;
   const bool old =
-      active != nullptr && policy.every > 0s && due.reached(active->activated + std::max(policy.every - policy.cacheLife, 0s), now);
+      active != nullptr && policy.every > 0s && due.reached(active->activated + std::max(policy.every - untilSeen(policy), 0s), now);
   if (active == nullptr || old) return RotationStep{.what = What::Create, .subject = nextName(keys, algorithm), .algorithm = algorithm};
   return std::nullopt;
 }

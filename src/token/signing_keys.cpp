@@ -17,6 +17,7 @@ constexpr std::string_view kSecrets = "/registry/secrets/";
 constexpr auto kLook = 2s;  // how often the clock and the KEK file are looked at when nothing happens
 constexpr int kTries = 8;   // of a conditional write that others win
 constexpr int kStepsAtStart = 16;
+constexpr auto kAdoption = 10min;  // between the sealing of a key from a file and its object there are milliseconds
 
 std::string objectKey(const std::string& name) { return std::string(kPrefix) + name; }
 constexpr std::string_view kSealed = "/podpass/signingkeys/";  // not below /registry/: no API serves it
@@ -268,7 +269,28 @@ Result<void> SigningKeys::open() {
     if (done && done->what == RotationStep::What::Wait) break;
   }
   const std::lock_guard lock(steps_);
+  if (Result<void> clean = unsealLeftovers(); !clean) return clean;
   return reload();
+}
+
+// What a crash between the end of a key, or of its object, and the removal of what was sealed has left. A young one without an object may
+// be about to get it.
+Result<void> SigningKeys::unsealLeftovers() {
+  const Result<Page> sealed = store_.range(std::string(kSealed), "", 0, 0);
+  if (!sealed) return sealed.error();
+  const Result<std::vector<Kept>> all = read();
+  if (!all) return all.error();
+  for (const Entry& entry : sealed->entries) {
+    const std::string uid = entry.key.substr(kSealed.size());
+    const auto kept = std::find_if(all->begin(), all->end(), [&](const Kept& each) { return each.uid == uid; });
+    const Result<WallTime> made = parseRfc3339(textAt(entry.document->value, {"metadata", "creationTimestamp"}));
+    const bool needed =
+        kept != all->end() ? kept->life.state != KeyState::Retired : made && *made > clock_.now() - kAdoption;
+    if (needed) continue;
+    if (Result<void> gone = unseal(uid); !gone) return gone;
+    log::info("leftover of a signing key removed", {{"uid", uid}});
+  }
+  return {};
 }
 
 Result<void> SigningKeys::create(const std::string& name, const std::string& algorithm) {

@@ -35,7 +35,8 @@ class SigningKeys {
   // been published for long enough; one without only verifies, until it is revoked. A key that the ring knows stays as it is, so that a
   // flag given at every start does not undo a rotation; only one that verified gets its private half.
   Result<void> adopt(const crypto::KeyPair& pair);
-  // Makes sure that there is a key to sign with (on the first start: makes it), and fills the ring.
+  // Makes sure that there is a key to sign with (on the first start: makes it), and fills the ring. Keys that a crash left sealed are
+  // removed.
   Result<void> open();
   // Follows the store and the clock on a thread of its own until stop().
   Result<void> start();
@@ -69,6 +70,7 @@ class SigningKeys {
   Result<void> write(Kept key);
   Result<void> promise(const jose::Key& key, std::int64_t expires);
   Result<void> unseal(const std::string& uid);
+  Result<void> unsealLeftovers();
   Result<crypto::KeyPair> sealedKey(const std::string& uid) const;
   Result<std::string> seal(const std::string& uid, const crypto::KeyPair& pair, std::optional<std::uint64_t> expected = 0);
   Result<KeyPtr> keyOf(const Kept& key);

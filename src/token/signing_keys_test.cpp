@@ -394,6 +394,31 @@ TEST(SigningKeys, KeepTheOldKekUntilEverythingIsSealedAnew) {
   EXPECT_TRUE(Server(*cluster.store, **alone, cluster.clock).keys.open());
 }
 
+TEST(SigningKeys, NothingThatACrashLeftSealedOutlivesTheNextStart) {
+  Cluster cluster;
+  Server server(*cluster.store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(server.keys.open());
+  const std::string sealed = "/podpass/signingkeys/", uid(textAt(cluster.signingKey("es256-1"), {"metadata", "uid"}));
+  const json::object half = cluster.store->get(sealed + uid)->value;
+  cluster.change("es256-1", [](json::object& object) { makeObjectAt(object, {"spec"})["revoked"] = true; });
+  server.settle();
+  ASSERT_EQ(cluster.state("es256-1"), "Retired");
+  ASSERT_FALSE(cluster.store->get(sealed + uid));
+  const auto leave = [&](const std::string& name, const char* made) {
+    json::object left = half;
+    makeObjectAt(left, {"metadata"})["creationTimestamp"] = made;
+    ASSERT_TRUE(commit(*cluster.store, {sealed + name, std::move(left), std::nullopt}));
+  };
+  leave(uid, "2023-11-14T22:13:20Z");     // the server died after it had written Retired
+  leave("gone", "2023-11-14T22:03:19Z");  // or after the object was deleted
+  leave("new", "2023-11-14T22:13:20Z");   // another server is about to make its object
+  ASSERT_TRUE(Server(*cluster.store, *cluster.kek, cluster.clock).keys.open());
+  EXPECT_FALSE(cluster.store->get(sealed + uid));
+  EXPECT_FALSE(cluster.store->get(sealed + "gone"));
+  EXPECT_TRUE(cluster.store->get(sealed + "new"));
+  EXPECT_EQ(server.refusal(*server.token(cluster.clock)), "");
+}
+
 TEST(SigningKeys, ThatCannotBeReadAreNotTakenForNone) {
   Cluster cluster;
   TroubledStore store(*cluster.store);

@@ -149,6 +149,7 @@ TEST_F(Running, FillsTokenSecretsThatPeopleMakeAndRemovesTheOwnerless) {
   EXPECT_TRUE(secretsOf(client.find("ServiceAccount", "a", "default")).empty()) << "filled, not listed; and none was made";
 
   client.edit("Secret", "a", "mine", [](json::object& object) {
+    makeObjectAt(object, {"metadata", "annotations"})["identity.podpass.dev/moved-from"] = "what a rotation replaced";
     object["data"].as_object()["token"] = "";
     object["data"].as_object()["ca.crt"] = "Zm9yZ2Vk";
   });
@@ -156,6 +157,8 @@ TEST_F(Running, FillsTokenSecretsThatPeopleMakeAndRemovesTheOwnerless) {
     const DocumentPtr secret = client.find("Secret", "a", "mine");
     return dataOf(secret, "token") == "default/mine/2" && dataOf(secret, "ca.crt") == "PEM";
   })) << "an emptied token is made anew, the CA mended";
+  EXPECT_FALSE(objectAt(client.find("Secret", "a", "mine")->value, {"metadata", "annotations"})->contains("identity.podpass.dev/moved-from"))
+      << "and its predecessors end with it";
 }
 
 TEST_F(Running, TakesBackTheSecretWhoseAccountChangedMeanwhile) {

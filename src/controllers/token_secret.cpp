@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "controllers/object.h"
+#include "token/moved_token.h"
 
 namespace podpass::controllers {
 namespace {
@@ -147,6 +148,7 @@ Result<bool> TokenSecret::fill(json::object& secret, const json::object& account
     const Result<Secret> token = options_.sign({namespaceOf(account), nameOf(secret), {nameOf(account), uidOf(account)}});
     if (!token) return token.error();
     set(data, "token", base64Encode(token->reveal()));
+    makeObjectAt(secret, {"metadata", "annotations"}).erase(token::kMovedFrom);  // the emptied one's predecessors end with it
   }
   json::object& annotations = makeObjectAt(secret, {"metadata", "annotations"});
   set(annotations, kNameAnnotation, nameOf(account));

@@ -6,6 +6,7 @@
 #include "api/kinds.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "token/moved_token.h"
 
 namespace podpass::token {
 namespace {
@@ -339,6 +340,7 @@ Result<void> SigningKeys::moveLegacyTokens(Kept kept) {
     if (!anew) return anew.error();
     json::object secret = entry.document->value;
     makeObjectAt(secret, {"data"})["token"] = base64Encode(*anew);
+    recordMove(secret, token, *anew);
     const Result<Entry> written = commit(store_, {entry.key, std::move(secret), entry.document->revision});
     if (!written && written.error().reason != Reason::NotFound) return written.error();
     ++moved;

@@ -286,6 +286,16 @@ TEST(SigningKeys, LegacyTokensMoveToTheNextKeyAndTheMountedCopyStaysGoodUntilThe
   EXPECT_FALSE(moved == old);
   EXPECT_EQ(server.refusal(moved), "");
   EXPECT_EQ(server.refusal(old), "") << "pods still have it mounted";
+
+  const json::object secret = cluster.store->get("/registry/secrets/default/t")->value;
+  const Secret another = *server.issuer.issueLegacy({.ns = "default", .secretName = "t", .serviceAccount = {"default", "u"}});
+  for (const std::string& token : {std::string(), base64Encode(another.reveal())}) {
+    json::object changed = secret;
+    makeObjectAt(changed, {"data"})["token"] = token;
+    ASSERT_TRUE(commit(*cluster.store, {"/registry/secrets/default/t", std::move(changed), std::nullopt}));
+    EXPECT_EQ(server.refusal(old), "Token does not match server's copy") << "who empties or changes the token ends the old one, too";
+  }
+  ASSERT_TRUE(commit(*cluster.store, {"/registry/secrets/default/t", secret, std::nullopt}));
   cluster.clock.advance(3781s);
   EXPECT_EQ(server.settle(), std::vector{What::Drop});
   EXPECT_EQ(server.refusal(moved), "");

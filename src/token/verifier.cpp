@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "base/text.h"
+#include "token/moved_token.h"
 
 namespace podpass::token {
 namespace {
@@ -130,17 +131,6 @@ struct Verifier::Parts {
 
   Result<Identity> judge(const Proven& token, std::string_view compact, std::span<const std::string> audiences) {
     return token.legacy ? legacyToken(token.payload, compact, audiences) : boundToken(token.payload, audiences);
-  }
-
-  // A rotation signs legacy tokens anew, and pods have the old copy mounted for a while: it says the same, byte for byte, and the Secret's
-  // is by another key of ours. The presented one's own signature was checked before.
-  bool isMoved(std::string_view compact, const std::string& stored) {
-    const Result<jose::UnverifiedJws> copy = jose::parseCompactJws(stored), presented = jose::parseCompactJws(compact);
-    if (!copy || !presented || copy->kid == presented->kid) return false;
-    const auto payload = [](const jose::UnverifiedJws& jws) {
-      return std::string_view(jws.signingInput).substr(jws.signingInput.find('.'));
-    };
-    return payload(*copy) == payload(*presented) && signature(*ring.load(), *copy);
   }
 
   Result<std::vector<std::string>> audiences(const json::object& payload, std::span<const std::string> asked) const {
@@ -290,7 +280,8 @@ struct Verifier::Parts {
     const Revocable subject{.ns = ns, .account = name, .issuedAt = made ? secondsOf(*made) : 0};
     if (Result<void> good = revoked(subject); !good) return good.error();
     const Result<std::string> stored = base64Decode(textAt((*secret)->value, {"data", "token"}));
-    if (!stored || !(Secret(*stored) == Secret(compact) || isMoved(compact, *stored))) return refused("Token does not match server's copy");
+    if (!stored || !(Secret(*stored) == Secret(compact) || hasReplaced((*secret)->value, *stored, compact)))
+      return refused("Token does not match server's copy");
     const Result<DocumentPtr> account = objects("serviceaccounts", ns, name);
     if (!account)
       return account.error().reason == Reason::NotFound ? refused("serviceaccounts " + podpass::quoted(name) + " not found")

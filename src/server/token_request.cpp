@@ -91,10 +91,14 @@ asio::awaitable<Result<json::object>> TokenRequests::answer(Context& context, st
 Result<void> TokenRequests::bind(const std::string& ns, const std::string& account, const json::object& spec,
                                  token::BoundClaims& claims) const {
   const json::object* ref = objectAt(spec, {"boundObjectRef"});
-  if (ref == nullptr || ref->empty()) return {};
+  if (ref == nullptr) return {};
   const std::string kindName(textAt(*ref, {"kind"})), version(textAt(*ref, {"apiVersion"})), name(textAt(*ref, {"name"})),
       uid(textAt(*ref, {"uid"}));
-  const bool isCore = version == "v1";
+  // As Kubernetes reads "group/version": what has more slashes is neither, and what has none is a version of the core group.
+  const std::size_t slash = version.find('/');
+  const bool isGroupVersion = slash == version.rfind('/');
+  const std::string group = isGroupVersion && slash != std::string::npos ? version.substr(0, slash) : "";
+  const std::string onlyVersion = !isGroupVersion ? "" : slash == std::string::npos ? version : version.substr(slash + 1);
   struct Bindable {
     const char* kind;
     const char* plural;
@@ -104,7 +108,7 @@ Result<void> TokenRequests::bind(const std::string& ns, const std::string& accou
                                     {"Secret", "secrets", &token::BoundClaims::secret},
                                     {"Node", "nodes", &token::BoundClaims::node}};
   for (const Bindable& each : kBindable) {
-    if (!isCore || kindName != each.kind) continue;
+    if (!group.empty() || kindName != each.kind) continue;  // the version is not looked at
     const api::Kind& kind = core(each.plural);
     const DocumentPtr found = registry_.get(kind, ns, name);
     if (!found) return notFound(kind, name);
@@ -126,9 +130,6 @@ Result<void> TokenRequests::bind(const std::string& ns, const std::string& accou
     }
     return {};
   }
-  const std::size_t slash = version.find('/');
-  const std::string group = slash == std::string::npos ? "" : version.substr(0, slash);
-  const std::string onlyVersion = slash == std::string::npos ? version : version.substr(slash + 1);
   return Error{Reason::BadRequest, "cannot bind token to object of type " + group + "/" + onlyVersion + ", Kind=" + kindName};
 }
 

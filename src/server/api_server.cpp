@@ -153,6 +153,7 @@ void ApiServer::setNodeAccess(api::NodeAccess* access) { parts_->nodeAccess.stor
 void ApiServer::beginShutdown() { parts_->stopping.store(true); }
 
 asio::awaitable<Result<json::object>> ApiServer::requestToken(Context& context, std::string ns, std::string account, json::object request) {
+  if (Result<void> fine = parts_->tokenRequests.prepare(context.user, ns, account, request); !fine) co_return fine.error();
   Result<json::object> answer = co_await parts_->tokenRequests.answer(context, std::move(ns), std::move(account), std::move(request));
   co_return answer;
 }

@@ -199,6 +199,8 @@ asio::awaitable<http::Response> Resources::subresource(const http::Request& requ
     const api::Kind& kind = *api::findBodyKind("authentication.k8s.io", "v1", "TokenRequest");
     Result<json::object> asked = body(request, kind, context);
     if (!asked) co_return failure(asked.error());
+    if (Result<void> fine = tokenRequests_.prepare(context.user, info.ns, info.name, *asked); !fine)
+      co_return failure(fine.error(), context.wording);
     Result<void> admitted = co_await registry_.admitBody(context, admission("CREATE", &kind), *asked);
     if (!admitted) co_return failure(admitted.error(), context.wording);
     Result<json::object> answer = co_await tokenRequests_.answer(context, info.ns, info.name, *std::move(asked));

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::int64_t kMinTokenSeconds = 600;
 constexpr std::int64_t kMaxTokenSeconds = std::int64_t{1} << 32;
+constexpr std::int64_t kDefaultSeconds = 3600;
 constexpr std::int64_t kExtendableSeconds = 3607;  // what admission asks for in kube-api-access volumes
 constexpr std::int64_t kExtendedSeconds = 31'536'000;
 
@@ -17,7 +18,14 @@ const api::Kind& core(std::string_view plural) { return *api::findKind("", "v1",
 
 }  // namespace
 
-asio::awaitable<Result<json::object>> TokenRequests::answer(Context& context, std::string ns, std::string account, json::object asked) {
+// Kubernetes' NodeRestriction looks at what was sent, before anything else does.
+Result<void> TokenRequests::prepare(const auth::User& user, const std::string& ns, const std::string& account, json::object& asked) const {
+  if (Result<void> admitted = admission_.tokenRequest(user, ns, account, asked); !admitted) return admitted;
+  return complete(ns, account, asked);
+}
+
+// Steps 2 to 7 of spec tokens.md §2.3.
+Result<void> TokenRequests::complete(const std::string& ns, const std::string& account, json::object& asked) const {
   const api::Kind& accounts = core("serviceaccounts");
   const api::Kind& kind = *api::findBodyKind("authentication.k8s.io", "v1", "TokenRequest");
   const auto mismatch = [&](const char* field, std::string_view given, const char* what) {
@@ -26,33 +34,45 @@ asio::awaitable<Result<json::object>> TokenRequests::answer(Context& context, st
   };
   const std::string_view named = textAt(asked, {"metadata", "name"}), inNs = textAt(asked, {"metadata", "namespace"}),
                          uid = textAt(asked, {"metadata", "uid"});
-  if (!named.empty() && named != account) co_return mismatch("metadata.name", named, "name");
-  if (!inNs.empty() && inNs != ns) co_return mismatch("metadata.namespace", inNs, "namespace");
+  if (!named.empty() && named != account) return mismatch("metadata.name", named, "name");
+  if (!inNs.empty() && inNs != ns) return mismatch("metadata.namespace", inNs, "namespace");
   const DocumentPtr found = registry_.get(accounts, ns, account);
-  if (!found) co_return notFound(accounts, account);
+  if (!found) return notFound(accounts, account);
   const std::string accountUid(textAt(found->value, {"metadata", "uid"}));
   if (!uid.empty() && uid != accountUid)
-    co_return Error{.reason = Reason::Conflict,
-                    .sentence = "Operation cannot be fulfilled on TokenRequest.authentication.k8s.io " + quoted(account) +
-                                ": the UID in the token request (" + std::string(uid) +
-                                ") does not match the UID of the service account (" + accountUid + ")",
-                    .about = {"authentication.k8s.io", "TokenRequest", account, ""}};
-
+    return Error{.reason = Reason::Conflict,
+                 .sentence = "Operation cannot be fulfilled on TokenRequest.authentication.k8s.io " + quoted(account) +
+                             ": the UID in the token request (" + std::string(uid) +
+                             ") does not match the UID of the service account (" + accountUid + ")",
+                 .about = {"authentication.k8s.io", "TokenRequest", account, ""}};
+  json::object metadata{{"name", account}, {"namespace", ns}, {"uid", accountUid}, {"creationTimestamp", rfc3339(clock_.now())}};
+  for (const char* echoed : {"generateName", "labels", "annotations"})
+    if (const json::value* given = makeObjectAt(asked, {"metadata"}).if_contains(echoed)) metadata[echoed] = *given;
+  asked["metadata"] = std::move(metadata);
+  asked.erase("status");
   json::object& spec = makeObjectAt(asked, {"spec"});
-  std::vector<std::string> audiences;
-  if (const json::array* list = arrayAt(spec, {"audiences"}))
-    for (const json::value& each : *list)
-      if (each.is_string()) audiences.emplace_back(each.get_string());
-  const bool defaulted = audiences.empty();
-  if (defaulted) audiences = verifier_.apiAudiences();
-  std::int64_t seconds = integerAt(spec, {"expirationSeconds"}, 3600);
+  if (const json::array* audiences = arrayAt(spec, {"audiences"}); audiences == nullptr || audiences->empty())
+    spec["audiences"] = json::array(verifier_.apiAudiences().begin(), verifier_.apiAudiences().end());
+  if (const json::value* given = spec.if_contains("expirationSeconds"); given == nullptr || given->is_null())
+    spec["expirationSeconds"] = kDefaultSeconds;
+  const std::int64_t seconds = integerAt(spec, {"expirationSeconds"});
   const auto badLife = [&](const char* why) {
     return api::invalid(kind, "",
                         {{"spec.expirationSeconds", "Invalid value: " + std::to_string(seconds) + ": may not specify a duration " + why}});
   };
-  if (seconds < kMinTokenSeconds) co_return badLife("less than 10 minutes");
-  if (seconds > kMaxTokenSeconds) co_return badLife("larger than 2^32 seconds");
-  if (Result<void> admitted = admission_.tokenRequest(context.user, ns, account, asked); !admitted) co_return admitted.error();
+  if (seconds < kMinTokenSeconds) return badLife("less than 10 minutes");
+  if (seconds > kMaxTokenSeconds) return badLife("larger than 2^32 seconds");
+  return {};
+}
+
+asio::awaitable<Result<json::object>> TokenRequests::answer(Context& context, std::string ns, std::string account, json::object asked) {
+  if (Result<void> good = complete(ns, account, asked); !good) co_return good.error();  // once more: webhooks may have changed it
+  const std::string accountUid(textAt(asked, {"metadata", "uid"}));
+  json::object& spec = makeObjectAt(asked, {"spec"});
+  std::vector<std::string> audiences;
+  for (const json::value& each : *arrayAt(spec, {"audiences"}))
+    if (each.is_string()) audiences.emplace_back(each.get_string());
+  std::int64_t seconds = integerAt(spec, {"expirationSeconds"});
 
   token::BoundClaims claims{.ns = ns, .serviceAccount = {account, accountUid}, .audiences = audiences};
   if (Result<void> bound = bind(ns, account, spec, claims); !bound) co_return bound.error();
@@ -79,7 +99,7 @@ asio::awaitable<Result<json::object>> TokenRequests::answer(Context& context, st
 
   const json::value* ref = spec.if_contains("boundObjectRef");
   json::object answer{{"kind", "TokenRequest"}, {"apiVersion", "authentication.k8s.io/v1"}};
-  answer["metadata"] = json::object{{"name", account}, {"namespace", ns}, {"uid", accountUid}, {"creationTimestamp", rfc3339(now)}};
+  answer["metadata"] = std::move(asked["metadata"]);
   answer["spec"] = json::object{{"audiences", json::array(audiences.begin(), audiences.end())},
                                 {"expirationSeconds", seconds},
                                 {"boundObjectRef", ref != nullptr ? *ref : json::value()}};

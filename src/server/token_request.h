@@ -15,7 +15,8 @@ struct TokenLimits {
   bool extend = true;               // --service-account-extend-token-expiration
 };
 
-// Answers POST …/serviceaccounts/NAME/token: checks, admission, bound object, lifetime, signature, in this order (spec tokens.md §2).
+// Answers POST …/serviceaccounts/NAME/token: checks, defaults, webhooks, bound object, lifetime, signature, in this order (spec tokens.md
+// §2.3). Kubernetes' mutating webhooks see the request as it was sent; here they see it complete, as the validating ones do.
 // Thread-safe; everything it refers to outlives it. Signatures are made on the pool.
 class TokenRequests {
  public:
@@ -28,10 +29,13 @@ class TokenRequests {
         verifier_(verifier),
         clock_(clock),
         signers_(signers) {}
-  // `asked` is a decoded TokenRequest; the answer is one with its status. Warnings go into the context.
+  // What comes before the webhooks: refuses what is wrong with a decoded TokenRequest, and fills in what it left out.
+  [[nodiscard]] Result<void> prepare(const auth::User& user, const std::string& ns, const std::string& account, json::object& asked) const;
+  // `asked` is a prepared TokenRequest that the webhooks have admitted; the answer is one with its status. Warnings go into the context.
   asio::awaitable<Result<json::object>> answer(Context& context, std::string ns, std::string account, json::object asked);
 
  private:
+  Result<void> complete(const std::string& ns, const std::string& account, json::object& asked) const;
   Result<void> bind(const std::string& ns, const std::string& account, const json::object& spec, token::BoundClaims& claims) const;
 
   TokenLimits limits_;

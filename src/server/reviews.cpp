@@ -36,6 +36,12 @@ std::vector<std::string> texts(const json::array* list) {
   return out;
 }
 
+// As of an Authorization header, which ends at a space.
+std::string presentedIn(const json::object& spec) {
+  const std::string_view token = textAt(spec, {"token"});
+  return std::string(token.substr(0, token.find(' ')));
+}
+
 json::object statusOf(Result<token::Identity> identity) {
   if (!identity) {
     json::object status{{"user", json::object()}, {"error", log::chain(identity.error())}};
@@ -60,10 +66,10 @@ json::object Reviews::accessStatus(const auth::Attributes& attributes) const {
 // A token that was verified a moment ago is judged at once: that costs less than the way to another thread and back.
 asio::awaitable<json::object> Reviews::tokenReview(const json::object& spec) const {
   const std::vector<std::string> audiences = texts(arrayAt(spec, {"audiences"}));
-  const std::string_view token = textAt(spec, {"token"});
+  const std::string token = presentedIn(spec);
   std::optional<Result<token::Identity>> identity = verifier_.verifyKnown(token, audiences);
   if (!identity) {
-    auto work = [this, token = std::string(token), audiences] { return verifier_.verify(token, audiences); };
+    auto work = [this, token, audiences] { return verifier_.verify(token, audiences); };
     Result<token::Identity> verified = co_await offload(verifiers_, std::move(work));
     identity = std::move(verified);
   }
@@ -77,7 +83,7 @@ asio::awaitable<std::optional<json::object>> Reviews::foreignTokenReview(json::o
   for (const std::string& audience : own)
     if (asked.empty() || std::find(asked.begin(), asked.end(), audience) != asked.end()) audiences.emplace_back(audience);
   if (audiences.empty()) co_return std::nullopt;
-  std::string token(textAt(spec, {"token"}));
+  std::string token = presentedIn(spec);
   std::optional<Result<auth::User>> foreign = co_await oidc_->authenticate(std::move(token));
   if (!foreign) co_return std::nullopt;
   if (!*foreign) co_return json::object{{"user", json::object()}, {"error", log::chain(foreign->error())}};
@@ -91,6 +97,8 @@ asio::awaitable<Result<json::object>> Reviews::answer(const Context& context, co
   const std::string_view kind = reviewed.kind;
   makeObjectAt(object, {"metadata"})["creationTimestamp"] = nullptr;
   if (kind == "TokenReview") {
+    if (const std::string_view ns = textAt(object, {"metadata", "namespace"}); !ns.empty())
+      co_return Error{Reason::BadRequest, "namespace is not allowed on this type: " + std::string(ns)};
     if (textAt(spec, {"token"}).empty()) co_return Error{Reason::BadRequest, "token is required for TokenReview in authentication"};
     json::object status = co_await tokenReview(spec);
     if (oidc_ != nullptr && !status.contains("authenticated")) {

@@ -20,7 +20,11 @@ Result<Envelope> Envelope::of(const std::vector<Secret>& keks) {
   for (const Secret& kek : keks) {
     if (kek.reveal().size() != kAeadKey)
       return Error{Reason::BadRequest, "a key-encryption key has " + std::to_string(kek.reveal().size()) + " bytes, expected 32"};
-    envelope.keks_.push_back({hexLower(sha256("podpass kek " + std::string(kek.reveal()))).substr(0, kName), kek});
+    std::string named = "podpass kek ";
+    named.reserve(named.size() + kAeadKey);
+    named += kek.reveal();
+    envelope.keks_.push_back({hexLower(sha256(named)).substr(0, kName), kek});
+    OPENSSL_cleanse(named.data(), named.size());
   }
   return envelope;
 }

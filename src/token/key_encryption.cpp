@@ -11,6 +11,7 @@ namespace {
 std::optional<std::string> fromHex(std::string_view text) {
   if (text.size() != 64 || text.find_first_not_of("0123456789abcdefABCDEF") != std::string_view::npos) return std::nullopt;
   std::string bytes;
+  bytes.reserve(text.size() / 2);  // or growing would leave copies behind
   for (std::size_t i = 0; i < text.size(); i += 2) bytes += static_cast<char>(std::stoi(std::string(text.substr(i, 2)), nullptr, 16));
   return bytes;
 }
@@ -31,6 +32,7 @@ Result<std::vector<Secret>> parseKeks(std::string_view text) {
       return Error{Reason::BadRequest, "line " + std::to_string(number) + " is no key of 32 bytes in hexadecimal or base64",
                    "make one: openssl rand -hex 32"};
     keks.emplace_back(*bytes);
+    OPENSSL_cleanse(bytes->data(), bytes->size());
   }
   return keks;
 }
@@ -64,7 +66,14 @@ Result<crypto::Envelope> read(const std::filesystem::path& file, std::string& di
 
 }  // namespace
 
-Secret newKekLine() { return Secret(hexLower(randomBytes(32)) + "\n"); }
+Secret newKekLine() {
+  std::string bytes = randomBytes(32), digits = hexLower(bytes), line;
+  line.reserve(digits.size() + 1);  // or growing would leave copies behind
+  line.append(digits).push_back('\n');
+  const Secret made(line);
+  for (std::string* text : {&bytes, &digits, &line}) OPENSSL_cleanse(text->data(), text->size());
+  return made;
+}
 
 std::unique_ptr<KeyEncryption> KeyEncryption::of(crypto::Envelope envelope) {
   auto made = std::make_unique<KeyEncryption>();

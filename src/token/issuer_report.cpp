@@ -1,5 +1,6 @@
 #include "token/issuer_report.h"
 
+#include <bit>
 #include <boost/asio/ip/address.hpp>
 #include <chrono>
 #include <map>
@@ -17,6 +18,18 @@ using Severity = Finding::Severity;
 
 constexpr std::chrono::seconds kPatienceOfAws = 5s;
 const std::vector<std::string> kClouds = {"AWS", "GCP", "Azure"};
+
+constexpr int kLeastBits = 2048;  // of RSA
+
+// 0: it is no RSA key.
+int modulusBits(const json::object& key) {
+  const Result<std::string> decoded = base64UrlDecode(textAt(key, {"n"}));
+  if (textAt(key, {"kty"}) != "RSA" || !decoded) return 0;
+  const std::size_t first = decoded->find_first_not_of('\0');
+  if (first == std::string::npos) return 0;
+  const auto top = std::bit_width(static_cast<unsigned char>((*decoded)[first]));
+  return static_cast<int>((decoded->size() - first - 1) * 8) + static_cast<int>(top);
+}
 
 class Examination {
  public:
@@ -163,10 +176,13 @@ class Examination {
         break;
       }
     if (textAt(key, {"kty"}) == "oct") return error("key", name + " is a shared secret");
+    if (const int bits = modulusBits(key); bits > 0 && bits < kLeastBits)
+      return error("key size", name + " has " + std::to_string(bits) + " bits, " + std::to_string(kLeastBits) + " are the least", {},
+                   "rotate to a key of 2048 bits or more");
     const Result<jose::Key> parsed = jose::fromJwk(key);
     if (!parsed) return error("key", name + " cannot be used: " + parsed.error().sentence);
-    if (parsed->alg == "RS256" && parsed->key.bits() < 2048)
-      error("key", name + " has " + std::to_string(parsed->key.bits()) + " bits, 2048 are the least");
+    if (parsed->key.bits() > kMaxIssuerKeyBits)
+      warn("key size", name + " has " + std::to_string(parsed->key.bits()) + " bits; many relying parties take no more than 4096");
     if (textAt(key, {"alg"}).empty()) warn("algorithm", name + " does not say its alg", "add \"alg\": \"" + parsed->alg + "\"");
     if (textAt(key, {"use"}).empty()) warn("key", name + " does not say its use", "add \"use\": \"sig\"");
     algorithms_.push_back(parsed->alg);

@@ -1,5 +1,6 @@
 #include "token/issuer_report.h"
 
+#include "base/text.h"
 #include "token/test_issuer.h"
 
 namespace podpass::token {
@@ -80,6 +81,17 @@ TEST(IssuerReport, NamesEachThingThatRelyingPartiesStumbleOver) {
        {}},
       {"a private key", [&] { jwks(with(rsa(), [](json::object& k) { k["d"] = "AQAB"; })); }, "key", "with its private part", {}},
       {"a shared secret", [&] { jwks(R"({"keys":[{"kty":"oct","kid":"a"}]})"); }, "key", "shared secret", {}},
+      {"a key of 1024 bits",
+       [&] { jwks(with(rsa(), [](json::object& k) { k["n"] = base64UrlEncode(std::string(1, '\0') + std::string(128, '\xff')); })); },
+       "key size",
+       "has 1024 bits, 2048 are the least",
+       {}},
+      {"a key of 8192 bits",
+       [&] { jwks(with(rsa(), [](json::object& k) { k["n"] = base64UrlEncode(std::string(1024, '\xff')); })); },
+       "key size",
+       "has 8192 bits",
+       {},
+       true},
       {"no key at all", [&] { jwks(R"({"keys":[{"kty":"RSA","kid":"a"}]})"); }, "key", "cannot be used", {}},
       {"a key that does not say its alg",
        [&] { jwks(with(rsa(), [](json::object& k) { k.erase("alg"); })); },

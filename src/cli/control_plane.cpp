@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <boost/asio/post.hpp>
+#include <charconv>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -18,7 +19,6 @@ using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
 constexpr std::size_t kHistory = 10'000;                                // changes kept for watches
-constexpr const char* kApiAudience = "https://kubernetes.default.svc";  // what tokens say unless asked otherwise
 
 std::string kubeconfig(const std::string& url, const std::string& caPem, const crypto::IssuedCertificate& admin) {
   return "apiVersion: v1\nkind: Config\nclusters:\n- name: podpass\n  cluster:\n    server: " + url +
@@ -27,6 +27,20 @@ std::string kubeconfig(const std::string& url, const std::string& caPem, const c
          "admin\n  user:\n"
          "    client-certificate-data: " +
          base64Encode(admin.certificatePem) + "\n    client-key-data: " + base64Encode(admin.keyPem.reveal()) + "\n";
+}
+
+// As kube-apiserver takes it, and in seconds; 0: no limit.
+std::int64_t maxTokenLife(const std::string& text) {
+  std::int64_t seconds = -1;
+  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+  if (failed != std::errc() || end != text.data() + text.size()) {
+    const Result<std::chrono::seconds> duration = parseDuration(text);
+    if (!duration) throw CLI::ValidationError(duration.error().sentence + ": " + duration.error().fix);
+    seconds = duration->count();
+  }
+  if (seconds != 0 && (seconds < 3600 || seconds > std::int64_t{1} << 32))
+    throw CLI::ValidationError("the service-account-max-token-expiration must be between 1 hour and 2^32 seconds");
+  return seconds;
 }
 
 bool isEverywhere(const std::string& bind) { return bind == "0.0.0.0" || bind == "::"; }
@@ -137,7 +151,7 @@ Result<void> ControlPlane::assemble() {
   revocations_ = std::make_unique<token::Revocations>(*store_, clock_, [this] { return signingKeys_->tokensUntil(); });
   if (Result<void> started = revocations_->start(); !started) return started;
   verifier_ =
-      std::make_unique<token::Verifier>(issuers_, std::vector<std::string>{kApiAudience}, ring, objects, tokenClock_, revocations_.get());
+      std::make_unique<token::Verifier>(issuers_, flags_.apiAudiences, ring, objects, tokenClock_, revocations_.get());
   oidcPool_ = std::make_unique<boost::asio::thread_pool>(1);
   Result<std::unique_ptr<auth::Oidc>> oidc = flags_.oidc.open(*oidcPool_, clock_);
   if (!oidc) return oidc.error();
@@ -256,8 +270,20 @@ void ControlPlaneFlags::addTo(CLI::App& verb) {
                   "auto: a token Secret for each service account; manual: only for annotated Secrets")
       ->check(CLI::IsMember({"auto", "manual"}))
       ->capture_default_str();
-  verb.add_option("--service-account-max-token-expiration", maxTokenSeconds, "longest life of a token in seconds; 0: no limit")
-      ->capture_default_str();
+  verb.add_option("--api-audiences", apiAudiences,
+                  "audiences of the API server, with commas: of tokens that are asked for without one, and accepted here; default: "
+                  "https://kubernetes.default.svc (kube-apiserver's default is its issuer)")
+      ->delimiter(',')
+      ->check([](const std::string& audience) { return audience.empty() ? "an audience should not be an empty string" : ""; });
+  verb.add_option_function<bool>(
+      "--service-account-lookup",
+      [](bool looksUp) {
+        if (!looksUp) throw CLI::ValidationError("tokens of deleted Secrets and service accounts are refused here always: leave the flag out");
+      },
+      "true, as kube-apiserver's: tokens of Secrets must be those that the Secrets hold");
+  verb.add_option_function<std::string>(
+      "--service-account-max-token-expiration", [this](const std::string& text) { maxTokenSeconds = maxTokenLife(text); },
+      "longest life of a token, from 1h to 2^32 seconds: seconds, or a duration such as 24h; default: no limit");
   verb.add_option("--service-account-extend-token-expiration", extendTokens,
                   "one year for the injected tokens, with a warning after 3607 s")
       ->capture_default_str();

@@ -32,6 +32,7 @@ struct ControlPlaneFlags {
   std::string legacyTokenSecrets = "auto";  // auto, manual
   std::int64_t maxTokenSeconds = 0;
   bool extendTokens = true;
+  std::vector<std::string> apiAudiences = {"https://kubernetes.default.svc"};
   bool anonymousIssuer = true;                  // let anybody read the issuer documents
   std::string auditLog = {};                    // file; empty: no audit log
   std::int64_t legacyTokenHours = 8760;         // unused for so long, a legacy token is marked invalid, and later deleted

@@ -162,8 +162,13 @@ Result<std::string> document(const client::Access& access, client::Credentials& 
   return std::move(fetched->body);
 }
 
-// The static site of an issuer: the keys first, so that no reader of the document finds none. True when something was changed.
-Result<bool> publishTo(const fs::path& directory, const client::Access& access, client::Credentials& credentials) {
+struct Published {
+  bool changed = false;
+  std::string jwksUri;
+};
+
+// The static site of an issuer: the keys first, so that no reader of the document finds none.
+Result<Published> publishTo(const fs::path& directory, const client::Access& access, client::Credentials& credentials) {
   const Result<std::string> discovery = document(access, credentials, "/.well-known/openid-configuration");
   if (!discovery) return discovery.error();
   const Result<std::string> jwks = document(access, credentials, "/openid/v1/jwks");
@@ -176,17 +181,18 @@ Result<bool> publishTo(const fs::path& directory, const client::Access& access, 
     return Error{Reason::Unavailable, "the server publishes no keys; what is in " + directory.string() + " was left as it is"};
   std::string issuer(textAt(*config, {"issuer"}));
   while (issuer.ends_with('/')) issuer.pop_back();
-  (*config)["jwks_uri"] = issuer + "/keys.json";  // a name that every web server gives a JSON type
-  bool changed = false;
+  // What --jwks-uri says stays; the API server's own path becomes a name that every web server gives a JSON type.
+  if (textAt(*config, {"jwks_uri"}).ends_with("/openid/v1/jwks")) (*config)["jwks_uri"] = issuer + "/keys.json";
+  Published published{.jwksUri = std::string(textAt(*config, {"jwks_uri"}))};
   const std::pair<fs::path, std::string> files[] = {{directory / "keys.json", *jwks},
                                                     {directory / ".well-known" / "openid-configuration", json::serialize(*config)}};
   for (const auto& [file, text] : files) {
     if (const Result<std::string> present = readFile(file); present && *present == text) continue;
     if (Result<void> made = makeDirectories(file.parent_path(), 0755); !made) return made.error();
     if (Result<void> written = writeFileAtomically(file, text, 0644); !written) return written.error();
-    changed = true;
+    published.changed = true;
   }
-  return changed;
+  return published;
 }
 
 // Waits for SIGINT or SIGTERM, which are blocked in every thread that is made afterwards.
@@ -211,10 +217,11 @@ class Interrupted {
 Result<int> publish(client::RemoteClient& client, const KeysOptions& options) {
   const fs::path directory = options.directory;
   client::Credentials credentials(client.access());
-  const Result<bool> first = publishTo(directory, client.access(), credentials);
+  const Result<Published> first = publishTo(directory, client.access(), credentials);
   if (!first) return first.error();
-  std::printf("%s holds .well-known/openid-configuration and keys.json for the root of the issuer's URL; both are application/json\n",
-              options.directory.c_str());
+  std::printf(
+      "%s holds .well-known/openid-configuration for the root of the issuer's URL, and keys.json for %s; both are application/json\n",
+      options.directory.c_str(), first->jwksUri.c_str());
   std::fflush(stdout);
   return kYes;
 }
@@ -240,11 +247,32 @@ int publishAndWatch(const KeysOptions& options) {
     }
     if (!changed.exchange(false) && std::chrono::steady_clock::now() - last < kRepublish) continue;
     last = std::chrono::steady_clock::now();
-    const Result<bool> done = publishTo(options.directory, client.access(), credentials);
+    const Result<Published> done = publishTo(options.directory, client.access(), credentials);
     if (!done) std::fprintf(stderr, "warning: %s; what was published stays\n", done.error().sentence.c_str());
-    if (done && *done) std::printf("published\n"), std::fflush(stdout);
+    if (done && done->changed) std::printf("published\n"), std::fflush(stdout);
   }
   return kYes;
+}
+
+Secret joined(const Secret& first, const Secret& second) {
+  std::string both;
+  both.reserve(first.reveal().size() + second.reveal().size());  // or growing would leave copies behind
+  both.append(first.reveal()).append(second.reveal());
+  Secret kept(both);
+  OPENSSL_cleanse(both.data(), both.size());
+  return kept;
+}
+
+// A key file's text, ending in a newline; a bare key becomes a line.
+Secret asLines(std::string text) {
+  if (text.size() == 32) {
+    std::string digits = hexLower(text);
+    text.swap(digits);
+    OPENSSL_cleanse(digits.data(), digits.size());
+  }
+  const Secret lines(text), newline(text.ends_with('\n') ? "" : "\n");
+  OPENSSL_cleanse(text.data(), text.size());
+  return joined(lines, newline);
 }
 
 // Puts a new key at the head of the server's key-encryption key file, waits until everything is sealed under it, and takes the old ones
@@ -255,12 +283,11 @@ Result<int> rewrap(client::RemoteClient& client, const KeysOptions& options) {
   Result<std::string> given =
       options.newKekFile.empty() ? Result<std::string>(std::string(token::newKekLine().reveal())) : readFile(options.newKekFile, 64u << 10);
   if (!given) return given.error();
-  Result<crypto::Envelope> next = token::readKeks(*given);
+  const Secret before = asLines(*std::move(present)), after = asLines(*std::move(given));
+  Result<crypto::Envelope> next = token::readKeks(after.reveal());
   if (!next) return Error{next.error().reason, "the new key: " + next.error().sentence, next.error().fix};
-  if (present->size() == 32) *present = hexLower(*present);  // a bare key becomes a line
-  if (given->size() == 32) *given = hexLower(*given);
-  if (!given->ends_with('\n')) *given += '\n';
-  if (Result<void> written = writeFileAtomically(options.kekFile, *given + *present, 0600); !written) return written.error();
+  const Secret both = joined(after, before);
+  if (Result<void> written = writeFileAtomically(options.kekFile, both.reveal(), 0600); !written) return written.error();
   const SteadyTime end = std::chrono::steady_clock::now() + kRewrapLimit;
   for (std::size_t waiting = 1; waiting > 0;) {
     const Result<std::vector<json::object>> keys = signingKeys(client);
@@ -276,7 +303,7 @@ Result<int> rewrap(client::RemoteClient& client, const KeysOptions& options) {
           "is " + options.kekFile + " the file that the server reads? See its log"};
     if (waiting > 0) std::this_thread::sleep_for(200ms);
   }
-  if (Result<void> written = writeFileAtomically(options.kekFile, *given, 0600); !written) return written.error();
+  if (Result<void> written = writeFileAtomically(options.kekFile, after.reveal(), 0600); !written) return written.error();
   std::printf("Secrets and signing keys are sealed under the key %s; the old ones are gone from %s\n", next->current().c_str(),
               options.kekFile.c_str());
   return kYes;

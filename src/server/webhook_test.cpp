@@ -372,6 +372,13 @@ TEST(Webhook, SelectorsChooseByNamespaceAndByEitherObject) {
   EXPECT_EQ(paths(), "/ns CREATE;");  // serviceaccounts/token
   EXPECT_EQ(textAt(webhook.asked().back(), {"request", "kind", "kind"}), "TokenRequest");
   EXPECT_EQ(textAt(webhook.asked().back(), {"request", "subResource"}), "token");
+  const json::object shown = *objectAt(webhook.asked().back(), {"request", "object"});
+  EXPECT_EQ(textAt(shown, {"metadata", "name"}), "default") << "defaulted, and not signed yet";
+  EXPECT_EQ(json::serialize(shown.at("spec").as_object().at("audiences")), R"(["https://kubernetes.default.svc"])");
+  EXPECT_EQ(integerAt(shown, {"spec", "expirationSeconds"}), 3600);
+  EXPECT_FALSE(shown.contains("status"));
+  EXPECT_EQ(server.ask("POST", "/api/v1/namespaces/default/serviceaccounts/ghost/token", "{}").status, 404);
+  EXPECT_EQ(paths(), "") << "what is refused anyway is shown to nobody";
   EXPECT_EQ(server.ask("DELETE", mutatingUrl("a")).status, 200);
   EXPECT_EQ(paths(), "");  // configurations are exempt, and the change counts at once
   EXPECT_EQ(server.ask("POST", kPods, kPod).status, 201);

@@ -88,13 +88,20 @@ struct ApiServer::Parts {
     exchange.info = parseRequest(request);
     RequestInfo& info = exchange.info;
     if (info.isResource && info.resource.empty()) info.isResource = false;  // /apis/GROUP/VERSION itself
+    const SteadyTime asking = clock.steady();
     Result<auth::Authenticated> who = co_await authenticator.identify(request);
+    const auto took = std::chrono::duration_cast<std::chrono::nanoseconds>(clock.steady() - asking);
     if (!who) {
       log::info("request refused", {{"path", request.path}, {"err", log::chain(who.error())}});
-      metrics.countAuthentication(who.error().reason == Reason::Unauthorized ? Metrics::Attempt::Failure : Metrics::Attempt::Error);
-      co_return failure(who.error());
+      metrics.countAuthentication(who.error().reason == Reason::Unauthorized ? Metrics::Attempt::Failure : Metrics::Attempt::Error, took,
+                                  "");
+      if (who.error().about.kind == "secrets")
+        exchange.context.annotations["authentication.k8s.io/legacy-token-invalidated"] = who.error().about.name;
+      Error unknown = who.error();
+      unknown.about = {};
+      co_return failure(unknown);
     }
-    metrics.countAuthentication(Metrics::Attempt::Success);
+    metrics.countAuthentication(Metrics::Attempt::Success, took, who->user.name);
     exchange.authenticated = true;
     Context& context = exchange.context;
     context.user = std::move(who->user);

@@ -98,6 +98,60 @@ TEST(Audit, AStaleTokenIsWarnedAboutAndCounted) {
             "subject: system:serviceaccount:default:default, seconds after warning threshold: 5");
 }
 
+TEST(Audit, SaysWhichLegacyTokenWasUsedEvenWhenItIsRefused) {
+  const AuditFile file;
+  std::unique_ptr<AuditLog> log = *AuditLog::open(file.path);
+  {
+    TestServer server({.serverAddress = "", .jwksUri = "", .audit = log.get()});
+    const std::string account = "/api/v1/namespaces/default/serviceaccounts/default", secrets = "/api/v1/namespaces/default/secrets";
+    const std::string uid(textAt(server.ask("GET", account).body, {"metadata", "uid"}));
+    const Secret token = *server.issuer.issueLegacy({.ns = "default", .secretName = "s", .serviceAccount = {"default", uid}});
+    json::object secret{{"type", "kubernetes.io/service-account-token"}};
+    secret["metadata"] = json::object{{"name", "s"}, {"annotations", json::object{{"kubernetes.io/service-account.name", "default"}}}};
+    secret["data"] = json::object{{"token", base64Encode(token.reveal())}};
+    ASSERT_EQ(server.ask("POST", secrets, json::serialize(secret)).status, 201);
+    const http::Headers bearer = headers({{"Authorization", "Bearer " + std::string(token.reveal())}});
+    EXPECT_EQ(server.ask("GET", account, "", bearer).status, 403);
+    ASSERT_EQ(server
+                  .ask("PATCH", secrets + "/s", R"({"metadata":{"labels":{"kubernetes.io/legacy-token-invalid-since":"2023-01-01"}}})",
+                       headers({{"Content-Type", "application/merge-patch+json"}}))
+                  .status,
+              200);
+    const Answer refused = server.ask("GET", account, "", bearer);
+    EXPECT_EQ(refused.status, 401);
+    EXPECT_FALSE(refused.body.contains("details")) << "a 401 says nothing of the Secret";
+  }
+  log = nullptr;
+  const std::vector<json::object> events = file.events();
+  const json::object& used = events.at(events.size() - 3);
+  EXPECT_EQ(textAt(used, {"annotations", "authentication.k8s.io/legacy-token"}), "system:serviceaccount:default:default");
+  EXPECT_EQ(textAt(used, {"annotations", "authentication.k8s.io/legacy-token-manual-secret"}), "s");
+  EXPECT_EQ(textAt(events.back(), {"annotations", "authentication.k8s.io/legacy-token-invalidated"}), "s/default");
+}
+
+TEST(Metrics, CountWhoCameAndTheCheckThatATokenFailed) {
+  TestServer server;
+  const std::string token = server.token(), other = server.token("vault"), self = "/api/v1/namespaces/default/serviceaccounts/default";
+  const auto use = [&](const std::string& bearer) { return server.ask("GET", self, "", headers({{"Authorization", "Bearer " + bearer}})).status; };
+  EXPECT_EQ(use(token), 403);
+  EXPECT_EQ(use(token), 403);
+  EXPECT_EQ(use(other), 401);
+  EXPECT_EQ(use("nonsense"), 401);
+  EXPECT_EQ(use(token.substr(0, token.size() - 8) + "AAAAAAAA"), 401);
+  server.clock.advance(std::chrono::hours(2));
+  EXPECT_EQ(use(token), 401);
+  const std::string text = server.ask("GET", "/metrics").text;
+  for (const char* line :
+       {"authenticated_user_requests{username=\"other\"} 2", "authentication_attempts{result=\"failure\"} 4",
+        "authentication_duration_seconds_count{result=\"failure\"} 4", "authentication_duration_seconds_bucket{result=\"failure\",le=\"0.001\"} 4",
+        "authentication_duration_seconds_bucket{result=\"failure\",le=\"16.384\"} 4", "authentication_token_cache_request_total{status=\"hit\"} 1",
+        "authentication_token_cache_request_total{status=\"miss\"} 5", "podpass_token_refusals_total{check=\"form\"} 1",
+        "podpass_token_refusals_total{check=\"signature\"} 1", "podpass_token_refusals_total{check=\"audience\"} 1",
+        "podpass_token_refusals_total{check=\"time\"} 1", "podpass_token_refusals_total{check=\"revoked\"} 0"})
+    EXPECT_NE(text.find("\n" + std::string(line) + "\n"), std::string::npos) << line << " in\n" << text;
+  EXPECT_NE(text.find("authenticated_user_requests{username=\"admin\"}"), std::string::npos);
+}
+
 TEST(Audit, TheUseOfALegacyTokenIsToldOnceADay) {
   TestServer server;
   std::vector<std::string> told;

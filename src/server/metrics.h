@@ -27,7 +27,8 @@ class Metrics {
   // A request was answered; `took` is not counted for streams, which last as long as the client likes.
   void count(const RequestInfo& info, int code, std::chrono::nanoseconds took, bool isStream);
   enum class Attempt { Success, Failure, Error };
-  void countAuthentication(Attempt attempt);
+  // `user`: who it was; "" when it was nobody.
+  void countAuthentication(Attempt attempt, std::chrono::nanoseconds took, std::string_view user);
   // Alive as long as the stream: apiserver_longrunning_requests.
   [[nodiscard]] std::shared_ptr<void> longRunning(const RequestInfo& info);
 
@@ -39,7 +40,12 @@ class Metrics {
 
   std::unordered_map<const api::Kind*, std::size_t> firstOf_;  // by kind: where its series begin
   std::vector<std::atomic<Series*>> series_;
-  std::array<std::atomic<std::uint64_t>, 3> attempts_{};
+  struct Authentications {
+    std::array<std::atomic<std::uint64_t>, 16> buckets{};  // each its own, summed when shown
+    std::atomic<std::uint64_t> nanoseconds = 0;
+  };
+  std::array<Authentications, 3> authentications_{};  // by Attempt
+  std::array<std::atomic<std::uint64_t>, 7> users_{};
   const std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
 };
 

@@ -98,33 +98,40 @@ struct Verifier::Parts {
   Snapshot<LegacyUse> legacyUse;
   mutable TokenUses uses;
 
-  static Result<void> signature(const KeyRing& keys, const jose::UnverifiedJws& jws) {
+  // Counts a refusal; that something could not be found out is none.
+  Error failed(TokenCheck check, Error error) const {
+    if (error.reason == Reason::Unauthorized) ++uses.refused[static_cast<std::size_t>(check)];
+    return error;
+  }
+
+  Result<void> signature(const KeyRing& keys, const jose::UnverifiedJws& jws) const {
     bool tried = false;
     for (const auto& key : keys.keys()) {
       if (!jws.kid.empty() && key->kid != jws.kid) continue;
       tried = true;
       if (jose::verifies(*key, jws)) return {};
     }
-    if (!tried) return refused("invalid signature, no keys found");
-    return refused(jws.kid.empty() ? "invalid signature: no key of this issuer made it"
-                                   : "invalid signature: it was not made by the key that the token names");
+    if (!tried) return failed(TokenCheck::KeyId, refused("invalid signature, no keys found"));
+    return failed(TokenCheck::Signature,
+                  refused(jws.kid.empty() ? "invalid signature: no key of this issuer made it"
+                                   : "invalid signature: it was not made by the key that the token names"));
   }
 
   // Whether the issuer of this ring made the token, and what it says.
   Result<Proven> prove(std::string_view compact, const KeyRing& keys) const {
-    const auto bad = [](Error cause) {
-      return Error{Reason::Unauthorized, "invalid bearer token", "", std::make_shared<Error>(std::move(cause))};
+    const auto bad = [this](TokenCheck check, Error cause) {
+      return failed(check, Error{Reason::Unauthorized, "invalid bearer token", "", std::make_shared<Error>(std::move(cause))});
     };
     Result<jose::UnverifiedJws> jws = jose::parseCompactJws(compact);
-    if (!jws) return bad(jws.error());
+    if (!jws) return bad(TokenCheck::Form, jws.error());
     // RFC 8725 §3.11: what another protocol signed under this key is no service account token. Kubernetes writes no typ, external signers
     // JWT.
     if (!jws->typ.empty() && jws->typ != "JWT")
-      return bad(refused("the token's typ is " + quoted(jws->typ.substr(0, 64)) + ", expected JWT or none"));
+      return bad(TokenCheck::Form, refused("the token's typ is " + quoted(jws->typ.substr(0, 64)) + ", expected JWT or none"));
     const std::string_view issuer = textAt(jws->payload, {"iss"});
     const bool legacy = issuer == kLegacyIssuer;
     if (!legacy && std::find(issuers.begin(), issuers.end(), issuer) == issuers.end())
-      return bad(refused("token issuer " + quoted(issuer.substr(0, 256)) + " is invalid"));
+      return bad(TokenCheck::Issuer, refused("token issuer " + quoted(issuer.substr(0, 256)) + " is invalid"));
     if (Result<void> good = signature(keys, *jws); !good) return good.error();
     return Proven{legacy, std::move(jws->payload)};
   }
@@ -200,13 +207,13 @@ struct Verifier::Parts {
 
   Result<Identity> boundToken(const json::object& payload, std::span<const std::string> asked) const {
     Result<std::vector<std::string>> auds = audiences(payload, asked);
-    if (!auds) return auds.error();
-    if (Result<void> inTime = times(payload, true); !inTime) return inTime.error();
+    if (!auds) return failed(TokenCheck::Audience, auds.error());
+    if (Result<void> inTime = times(payload, true); !inTime) return failed(TokenCheck::Time, inTime.error());
     const json::object* claims = objectAt(payload, {"kubernetes.io"});
-    if (claims == nullptr) return refused("the token has no kubernetes.io claim");
+    if (claims == nullptr) return failed(TokenCheck::Claims, refused("the token has no kubernetes.io claim"));
     const std::string ns(textAt(*claims, {"namespace"})), name(textAt(*claims, {"serviceaccount", "name"})),
         uid(textAt(*claims, {"serviceaccount", "uid"}));
-    if (textAt(payload, {"sub"}) != "system:serviceaccount:" + ns + ":" + name) return refused("sub claim is invalid");
+    if (textAt(payload, {"sub"}) != "system:serviceaccount:" + ns + ":" + name) return failed(TokenCheck::Claims, refused("sub claim is invalid"));
     const Revocable subject{.jti = textAt(payload, {"jti"}),
                             .ns = ns,
                             .account = name,
@@ -214,18 +221,22 @@ struct Verifier::Parts {
                             .podUid = textAt(*claims, {"pod", "uid"}),
                             .node = textAt(*claims, {"node", "name"}),
                             .issuedAt = integerAt(payload, {"iat"})};
-    if (Result<void> good = revoked(subject); !good) return good.error();
+    if (Result<void> good = revoked(subject); !good) return failed(TokenCheck::Revoked, good.error());
     const Result<DocumentPtr> account = objects("serviceaccounts", ns, name);
     if (!account)
-      return account.error().reason == Reason::NotFound ? refused("serviceaccounts " + podpass::quoted(name) + " not found")
-                                                        : account.error();
+      return failed(TokenCheck::BoundObjects, account.error().reason == Reason::NotFound
+                                                  ? refused("serviceaccounts " + podpass::quoted(name) + " not found")
+                                                  : account.error());
     const std::string_view liveUid = textAt((*account)->value, {"metadata", "uid"});
-    if (liveUid != uid) return refused("service account UID (" + std::string(liveUid) + ") does not match claim (" + uid + ")");
-    if (isDeleted((*account)->value, clock.now())) return refused("service account " + ns + "/" + name + " has been deleted");
-    if (Result<void> secret = bound(*claims, "secret", "secrets", ns); !secret) return secret.error();
-    if (Result<void> pod = bound(*claims, "pod", "pods", ns); !pod) return pod.error();
+    if (liveUid != uid)
+      return failed(TokenCheck::BoundObjects,
+                    refused("service account UID (" + std::string(liveUid) + ") does not match claim (" + uid + ")"));
+    if (isDeleted((*account)->value, clock.now()))
+      return failed(TokenCheck::BoundObjects, refused("service account " + ns + "/" + name + " has been deleted"));
+    if (Result<void> secret = bound(*claims, "secret", "secrets", ns); !secret) return failed(TokenCheck::BoundObjects, secret.error());
+    if (Result<void> pod = bound(*claims, "pod", "pods", ns); !pod) return failed(TokenCheck::BoundObjects, pod.error());
     if (!claims->contains("pod"))
-      if (Result<void> node = bound(*claims, "node", "nodes", ""); !node) return node.error();
+      if (Result<void> node = bound(*claims, "node", "nodes", ""); !node) return failed(TokenCheck::BoundObjects, node.error());
 
     Result<Identity> identity = identityOf(ns, name, uid, *std::move(auds));
     const auto extra = [&](const char* key, std::string_view value) {
@@ -247,7 +258,15 @@ struct Verifier::Parts {
                                    " seconds ago: the program keeps an old one");
     }
     ++(identity->stale ? uses.stale : uses.valid);
+    noteAudience(payload, *identity);
     return identity;
+  }
+
+  static void noteAudience(const json::object& payload, Identity& identity) {
+    const json::value* aud = payload.if_contains("aud");
+    const json::array* list = aud != nullptr ? aud->if_array() : nullptr;
+    if (aud == nullptr || (list != nullptr && list->empty()))
+      identity.annotations["authentication.k8s.io/legacy-token"] = std::string(textAt(payload, {"sub"}));
   }
 
   // At most one update a day: servers whose clocks differ a little would undo each other's around midnight otherwise.
@@ -260,43 +279,48 @@ struct Verifier::Parts {
 
   Result<Identity> legacyToken(const json::object& payload, std::string_view compact, std::span<const std::string> asked) {
     Result<std::vector<std::string>> auds = audiences(payload, asked);
-    if (!auds) return auds.error();
-    if (Result<void> inTime = times(payload, false); !inTime) return inTime.error();
+    if (!auds) return failed(TokenCheck::Audience, auds.error());
+    if (Result<void> inTime = times(payload, false); !inTime) return failed(TokenCheck::Time, inTime.error());
     const auto claim = [&](std::string_view name) { return std::string(textAt(payload, {std::string(kClaimPrefix) + std::string(name)})); };
     const std::string sub(textAt(payload, {"sub"})), ns = claim("namespace"), secretName = claim("secret.name");
     const std::string name = claim("service-account.name"), uid = claim("service-account.uid");
     const std::pair<const char*, const std::string&> needed[] = {
         {"sub", sub}, {"namespace", ns}, {"secretName", secretName}, {"serviceAccountName", name}, {"serviceAccountUID", uid}};
     for (const auto& [label, value] : needed)
-      if (value.empty()) return refused(std::string(label) + " claim is missing");
-    if (sub != "system:serviceaccount:" + ns + ":" + name) return refused("sub claim is invalid");
+      if (value.empty()) return failed(TokenCheck::Claims, refused(std::string(label) + " claim is missing"));
+    if (sub != "system:serviceaccount:" + ns + ":" + name) return failed(TokenCheck::Claims, refused("sub claim is invalid"));
 
     const Result<DocumentPtr> secret = objects("secrets", ns, secretName);
     if (!secret && secret.error().reason != Reason::NotFound) return secret.error();
     if (!secret || !textAt((*secret)->value, {"metadata", "deletionTimestamp"}).empty())
-      return refused("service account token has been invalidated");
+      return failed(TokenCheck::BoundObjects, refused("service account token has been invalidated"));
     // Such a token does not say when it was made; it is as old as its Secret.
     const Result<WallTime> made = parseRfc3339(textAt((*secret)->value, {"metadata", "creationTimestamp"}));
     const Revocable subject{.ns = ns, .account = name, .issuedAt = made ? secondsOf(*made) : 0};
-    if (Result<void> good = revoked(subject); !good) return good.error();
+    if (Result<void> good = revoked(subject); !good) return failed(TokenCheck::Revoked, good.error());
     const Result<std::string> stored = base64Decode(textAt((*secret)->value, {"data", "token"}));
     if (!stored || !(Secret(*stored) == Secret(compact) || hasReplaced((*secret)->value, *stored, compact)))
-      return refused("Token does not match server's copy");
+      return failed(TokenCheck::BoundObjects, refused("Token does not match server's copy"));
     const Result<DocumentPtr> account = objects("serviceaccounts", ns, name);
     if (!account)
-      return account.error().reason == Reason::NotFound ? refused("serviceaccounts " + podpass::quoted(name) + " not found")
-                                                        : account.error();
+      return failed(TokenCheck::BoundObjects, account.error().reason == Reason::NotFound
+                                                  ? refused("serviceaccounts " + podpass::quoted(name) + " not found")
+                                                  : account.error());
     const json::object& live = (*account)->value;
-    if (!textAt(live, {"metadata", "deletionTimestamp"}).empty()) return refused("ServiceAccount " + ns + "/" + name + " has been deleted");
+    if (!textAt(live, {"metadata", "deletionTimestamp"}).empty()) 
+      return failed(TokenCheck::BoundObjects, refused("ServiceAccount " + ns + "/" + name + " has been deleted"));
     if (textAt(live, {"metadata", "uid"}) != uid)
-      return refused("ServiceAccount UID (" + std::string(textAt(live, {"metadata", "uid"})) + ") does not match claim (" + uid + ")");
+      return failed(TokenCheck::BoundObjects, refused("ServiceAccount UID (" + std::string(textAt(live, {"metadata", "uid"})) +
+                                                      ") does not match claim (" + uid + ")"));
     noteUse((*secret)->value, ns, secretName);
     if (!textAt((*secret)->value, {"metadata", "labels", "kubernetes.io/legacy-token-invalid-since"}).empty()) {
       ++uses.invalidated;
-      return refused(
+      Error marked = refused(
           "the token in secret " + ns + "/" + secretName + " for service account " + ns + "/" + name +
           " has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the "
           "'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token");
+      marked.about = {"", "secrets", secretName + "/" + ns, ""};
+      return failed(TokenCheck::BoundObjects, std::move(marked));
     }
     Result<Identity> identity = identityOf(ns, name, uid, *std::move(auds));
     const json::array* listed = arrayAt(live, {"secrets"});
@@ -310,6 +334,7 @@ struct Verifier::Parts {
       identity->warnings.emplace_back(
           "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based "
           "tokens.");
+    noteAudience(payload, *identity);
     return identity;
   }
 };
@@ -318,6 +343,12 @@ Verifier::Verifier(std::vector<std::string> issuers, std::vector<std::string> ap
                    BoundObjects objects, const Clock& clock, const Revocations* revocations)
     : parts_(new Parts{std::move(issuers), std::move(apiAudiences), ring, std::move(objects), clock, revocations, {}, {}, {}}) {}
 Verifier::~Verifier() = default;
+
+std::string_view nameOf(TokenCheck check) {
+  constexpr std::array<std::string_view, kTokenChecks> kNames{"form", "issuer", "key id",  "signature",    "audience",
+                                                              "time", "claims", "revoked", "bound objects"};
+  return kNames.at(static_cast<std::size_t>(check));
+}
 
 const std::vector<std::string>& Verifier::apiAudiences() const { return parts_->apiAudiences; }
 const Revocations* Verifier::revocations() const { return parts_->revocations; }
@@ -328,18 +359,23 @@ std::optional<Result<Identity>> Verifier::verifyKnown(std::string_view compactTo
   if (compactToken.size() > kMaxToken) return std::nullopt;
   const auto known = parts_->proven.find(sha256(compactToken), parts_->ring.load(), parts_->clock.steady());
   if (!known) return std::nullopt;
+  ++parts_->uses.known;
   return parts_->judge(*known, compactToken, audiences);
 }
 
 Result<Identity> Verifier::verify(std::string_view compactToken, std::span<const std::string> audiences) const {
   if (compactToken.size() > kMaxToken)
-    return Error{Reason::Unauthorized, "invalid bearer token", "", std::make_shared<Error>(refused("the token is larger than 16 KiB"))};
+    return parts_->failed(TokenCheck::Form, Error{Reason::Unauthorized, "invalid bearer token", "",
+                                                  std::make_shared<Error>(refused("the token is larger than 16 KiB"))});
   const std::string digest = sha256(compactToken);
   const std::shared_ptr<const KeyRing> keys = parts_->ring.load();
   std::shared_ptr<const Proven> token = parts_->proven.find(digest, keys, parts_->clock.steady());
-  if (!token) {
+  if (token) {
+    ++parts_->uses.known;
+  } else {
     Result<Proven> proven = parts_->prove(compactToken, *keys);
     if (!proven) return proven.error();
+    ++parts_->uses.proven;
     token = std::make_shared<const Proven>(*std::move(proven));
     parts_->proven.add(digest, keys, parts_->clock.steady(), token);
   }

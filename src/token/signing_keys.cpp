@@ -331,9 +331,11 @@ Result<void> SigningKeys::moveLegacyTokens(Kept kept) {
   const Result<Page> secrets = store_.range(std::string(kSecrets), "", 0, 0);
   if (!secrets) return secrets.error();
   std::size_t moved = 0;
+  bool before = false;  // by a server that died before it could say so, or in an earlier rotation
   for (const Entry& entry : secrets->entries) {
     const std::string token = legacyToken(entry.document->value);
     const Result<jose::UnverifiedJws> jws = token.empty() ? Result<jose::UnverifiedJws>(Error{}) : jose::parseCompactJws(token);
+    before = before || !textAt(entry.document->value, {"metadata", "annotations", kMovedFrom}).empty();
     if (!jws || jws->kid != kept.kid) continue;
     const Result<std::string> payload = base64UrlDecode(std::string_view(jws->signingInput).substr(jws->signingInput.find('.') + 1));
     const Result<std::string> anew = jose::signCompact(ring->signer(), *payload);
@@ -345,7 +347,7 @@ Result<void> SigningKeys::moveLegacyTokens(Kept kept) {
     if (!written && written.error().reason != Reason::NotFound) return written.error();
     ++moved;
   }
-  kept.life.legacyTokensMoved = moved > 0 ? wholeSecond(clock_.now()) : std::max(kept.life.retiring, WallTime(1s));
+  kept.life.legacyTokensMoved = moved > 0 || before ? wholeSecond(clock_.now()) : std::max(kept.life.retiring, WallTime(1s));
   if (moved > 0) log::info("legacy tokens signed anew", {{"kid", kept.kid}, {"count", std::to_string(moved)}});
   return write(std::move(kept));
 }

@@ -1,95 +1,15 @@
-#include "token/signing_keys.h"
-
-#include <gtest/gtest.h>
-
 #include <atomic>
-#include <future>
+#include <mutex>
+#include <set>
+#include <thread>
 
 #include "base/file.h"
-#include "base/text.h"
 #include "crypto/test_pem.h"
-#include "token/issuer.h"
+#include "token/test_signing_keys.h"
 #include "token/test_store.h"
-#include "token/verifier.h"
 
 namespace podpass::token {
 namespace {
-
-using namespace std::chrono_literals;
-using What = RotationStep::What;
-
-constexpr const char* kIssuer = "https://issuer.example";
-constexpr const char* kAudience = "https://kubernetes.default.svc";
-constexpr std::string_view kObjects = "/registry/signingkeys.identity.podpass.dev/";
-
-std::unique_ptr<KeyEncryption> encryption() { return KeyEncryption::of(*crypto::Envelope::of({Secret(std::string(32, 'k'))})); }
-
-Result<Entry> commit(Store& store, Mutation mutation) {
-  std::promise<Result<Entry>> promise;
-  store.commit(std::move(mutation), [&promise](Result<Entry> result) { promise.set_value(std::move(result)); });
-  return promise.get_future().get();
-}
-
-// Quick keys, as most of these tests make several.
-SigningKeys::Settings settings() { return {.algorithms = {.standard = crypto::KeyType::P256}, .every = 0s, .cacheLife = 3600s}; }
-
-// One server: a ring over a store that others may share.
-struct Server {
-  SigningKeys keys;
-  Issuer issuer;
-  Verifier verifier;
-
-  Server(Store& store, KeyEncryption& kek, const Clock& clock, SigningKeys::Settings how = settings())
-      : keys(store, kek, clock, std::move(how)),
-        issuer(kIssuer, keys.ring(), [this](const jose::Key& key, std::int64_t expires) { return keys.keepUntil(key, expires); }),
-        verifier(
-            {kIssuer}, {kAudience}, keys.ring(),
-            [&store](std::string_view plural, const std::string& ns, const std::string& name) -> Result<DocumentPtr> {
-              DocumentPtr found = store.get("/registry/" + std::string(plural) + "/" + ns + "/" + name);
-              return found ? Result<DocumentPtr>(found) : Result<DocumentPtr>(Error{Reason::NotFound, "not found"});
-            },
-            clock) {}
-  Result<Secret> token(const Clock& clock, std::chrono::seconds life = 600s) const {
-    const std::int64_t now = std::chrono::floor<std::chrono::seconds>(clock.now().time_since_epoch()).count();
-    return issuer.issue(
-        {.ns = "default", .serviceAccount = {"default", "u"}, .audiences = {kAudience}, .issuedAt = now, .expires = now + life.count()});
-  }
-  std::string refusal(const Secret& token) const {
-    const Result<Identity> who = verifier.verify(token.reveal(), {});
-    return who ? "" : who.error().sentence;
-  }
-  std::vector<What> settle() {
-    std::vector<What> done;
-    for (int i = 0; i < 30; ++i) {
-      const Result<RotationStep> step = keys.advance();
-      if (!step || step->what == What::Wait) break;
-      done.push_back(step->what);
-    }
-    return done;
-  }
-};
-
-struct Cluster {
-  FakeClock clock{WallTime(std::chrono::seconds(1'700'000'000))};
-  std::unique_ptr<Store> store = makeMemoryStore();
-  std::unique_ptr<KeyEncryption> kek = encryption();
-  Cluster() { (void)commit(*store, {"/registry/serviceaccounts/default/default", json::object{{"metadata", {{"uid", "u"}}}}, 0}); }
-  json::object signingKey(const std::string& name) const {
-    const DocumentPtr found = store->get(std::string(kObjects) + name);
-    return found ? found->value : json::object();
-  }
-  std::string state(const std::string& name) const { return std::string(textAt(signingKey(name), {"status", "state"})); }
-  void change(const std::string& name, const std::function<void(json::object&)>& edit) {
-    json::object object = signingKey(name);
-    if (object.empty())
-      object = {{"kind", "SigningKey"},
-                {"apiVersion", "identity.podpass.dev/v1"},
-                {"metadata", {{"name", name}, {"uid", randomUuid()}}},
-                {"spec", {{"algorithm", "ES256"}}}};
-    edit(object);
-    ASSERT_TRUE(commit(*store, {std::string(kObjects) + name, std::move(object), std::nullopt}));
-  }
-};
 
 TEST(SigningKeys, TrustNoKeyBecauseItsObjectSaysSo) {
   Cluster cluster;
@@ -302,6 +222,37 @@ TEST(SigningKeys, LegacyTokensMoveToTheNextKeyAndTheMountedCopyStaysGoodUntilThe
   EXPECT_EQ(server.refusal(old), "invalid signature, no keys found");
 }
 
+TEST(SigningKeys, AServerThatDiedWhileLegacyTokensMovedDoesNotShortenTheirReadersTime) {
+  Cluster cluster;
+  TroubledStore store(*cluster.store);
+  Server server(store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(server.keys.open());
+  const Secret old = *server.issuer.issueLegacy({.ns = "default", .secretName = "t", .serviceAccount = {"default", "u"}});
+  ASSERT_TRUE(commit(*cluster.store, {"/registry/secrets/default/t",
+                                      json::object{{"type", "kubernetes.io/service-account-token"},
+                                                   {"metadata", {{"name", "t"}}},
+                                                   {"data", {{"token", base64Encode(old.reveal())}}}},
+                                      0}));
+  cluster.change("asked", [](json::object&) {});
+  server.settle();
+  cluster.clock.advance(3781s);
+  server.settle();
+  cluster.clock.advance(36000s);
+  store.commits = [](const Mutation& mutation) {
+    return mutation.key.starts_with(kObjects) ? TroubledStore::Trouble::BeforeWriting : TroubledStore::Trouble::None;
+  };
+  EXPECT_FALSE(server.keys.advance()) << "the Secret is written, that it was is not";
+  Server next(*cluster.store, *cluster.kek, cluster.clock);
+  ASSERT_TRUE(next.keys.open());
+  EXPECT_EQ(cluster.state("es256-1"), "Retiring");
+  EXPECT_EQ(next.refusal(old), "") << "pods still have it mounted";
+  cluster.clock.advance(3599s);
+  next.settle();
+  EXPECT_EQ(next.refusal(old), "");
+  cluster.clock.advance(2s);
+  EXPECT_EQ(next.settle(), std::vector{What::Drop});
+}
+
 TEST(SigningKeys, SealTheirPrivateHalvesAnewWhenTheKekIsReplaced) {
   const std::filesystem::path directory = std::filesystem::temp_directory_path() / ("podpass-kek-" + randomUuid());
   ASSERT_TRUE(makeDirectories(directory));
@@ -446,62 +397,85 @@ TEST(SigningKeys, ThatCannotBeReadAreNotTakenForNone) {
   EXPECT_EQ(server.keys.ring().load()->keys().size(), 1u);
 }
 
+// The system's clock, twenty times as fast: the minute of leeway that a retiring key waits for is three seconds.
+class FastClock final : public Clock {
+ public:
+  [[nodiscard]] WallTime now() const override { return WallTime(std::chrono::seconds(1'700'000'000)) + (steady() - start_); }
+  [[nodiscard]] SteadyTime steady() const override { return start_ + 20 * (std::chrono::steady_clock::now() - start_); }
+
+ private:
+  const SteadyTime start_ = std::chrono::steady_clock::now();
+};
+
 TEST(SigningKeys, RefuseNoTokenWhileTheyRotateUnderLoad) {
-  const SystemClock clock;
+  const FastClock clock;
   Cluster cluster;
   SigningKeys::Settings how = settings();
-  how.every = 2s;
-  how.cacheLife = 1s;
+  how.every = 120s;
+  how.cacheLife = 40s;
   Server one(*cluster.store, *cluster.kek, clock, how), two(*cluster.store, *cluster.kek, clock, how);
   ASSERT_TRUE(one.keys.open());
   ASSERT_TRUE(two.keys.open());
-  const std::string first = one.keys.ring().load()->signer().kid;
+  const std::string first = one.keys.ring().load()->signer().kid, place = "/registry/secrets/default/t";
+  const Secret legacy = *one.issuer.issueLegacy({.ns = "default", .secretName = "t", .serviceAccount = {"default", "u"}});
+  ASSERT_TRUE(commit(*cluster.store, {place,
+                                      json::object{{"type", "kubernetes.io/service-account-token"},
+                                                   {"metadata", {{"name", "t"}}},
+                                                   {"data", {{"token", base64Encode(legacy.reveal())}}}},
+                                      0}));
+  const auto mounted = [&] { return Secret(*base64Decode(textAt(cluster.store->get(place)->value, {"data", "token"}))); };
   ASSERT_TRUE(one.keys.start());
   ASSERT_TRUE(two.keys.start());
   std::atomic<bool> over = false;
   std::atomic<int> refused = 0, checked = 0;
-  std::atomic<std::size_t> kids = 0;
+  std::mutex mutex;
+  std::set<std::string> signers, legacySigners, why;  // guarded by mutex
   const auto work = [&](Server& signer, Server& verifier) {
-    // a relying party: its copy of the keys is as old as the JWKS allows
+    // a relying party: its copy of the keys is as old as the JWKS allows; and a pod, whose mounted token is a while behind
     std::vector<jose::Key> cached = *jose::parseJwks(jwks(*verifier.keys.ring().load()));
+    Secret old = mounted();
     SteadyTime fetched = clock.steady();
-    std::set<std::string> seen;
     while (!over) {
-      const Result<Secret> token = signer.token(clock, 2s);
+      const Result<Secret> token = signer.token(clock, 60s);
       const Result<jose::UnverifiedJws> jws = token ? jose::parseCompactJws(token->reveal()) : Result<jose::UnverifiedJws>(token.error());
       if (clock.steady() - fetched > how.cacheLife) {
         cached = *jose::parseJwks(jwks(*verifier.keys.ring().load()));
         fetched = clock.steady();
       }
+      if (clock.steady() - fetched > how.cacheLife / 4) old = mounted();
       const bool relied = jws && std::any_of(cached.begin(), cached.end(),
                                              [&](const jose::Key& key) { return key.kid == jws->kid && jose::verifies(key, *jws); });
-      if (!relied || !verifier.refusal(*token).empty()) ++refused;
-      if (jws) seen.insert(jws->kid);
+      const std::string refusal = token ? verifier.refusal(*token) : token.error().sentence, oldRefusal = verifier.refusal(old);
       ++checked;
+      const std::lock_guard lock(mutex);
+      if (jws) signers.insert(jws->kid);
+      legacySigners.insert(jose::parseCompactJws(old.reveal())->kid);
+      if (relied && refusal.empty() && oldRefusal.empty()) continue;
+      ++refused;
+      why.insert((relied ? "" : "by a relying party ") + refusal + (oldRefusal.empty() ? "" : " legacy: " + oldRefusal));
     }
-    kids = std::max(kids.load(), seen.size());
+  };
+  const auto retired = [&] {
+    std::size_t count = 0;
+    const auto kept = cluster.store->range(std::string(kObjects), "", 0, 0);  // named: a range-for does not keep what it reaches into
+    for (const Entry& entry : kept->entries) count += textAt(entry.document->value, {"status", "state"}) == "Retired" ? 1 : 0;
+    return count;
   };
   {
     std::vector<std::jthread> load;
     load.emplace_back([&] { work(one, two); });
     load.emplace_back([&] { work(two, one); });
-    const SteadyTime end = clock.steady() + 60s;
-    while (kids < 3 && clock.steady() < end) {  // until three keys have signed
-      std::this_thread::yield();
-      const auto ring = one.keys.ring().load();
-      std::size_t ever = 0;
-      const auto kept = cluster.store->range(std::string(kObjects), "", 0, 0);  // named: a range-for does not keep what it reaches into
-      for (const Entry& entry : kept->entries) ever += textAt(entry.document->value, {"status", "activatedTime"}).empty() ? 0 : 1;
-      if (ever >= 4) break;
-      std::this_thread::sleep_for(20ms);  // the clock is the system's here
-    }
+    const SteadyTime end = std::chrono::steady_clock::now() + 120s;
+    while (retired() < 2 && std::chrono::steady_clock::now() < end) std::this_thread::sleep_for(20ms);  // the clock is the system's here
     over = true;
   }
   one.keys.stop();
   two.keys.stop();
-  EXPECT_EQ(refused, 0);
+  EXPECT_GE(retired(), 2u);
+  EXPECT_EQ(refused, 0) << (why.empty() ? "" : *why.begin());
   EXPECT_GT(checked, 100);
-  EXPECT_GE(kids, 3u);
+  EXPECT_GE(signers.size(), 3u);
+  EXPECT_GE(legacySigners.size(), 2u) << "it was signed anew while it was used";
   EXPECT_NE(one.keys.ring().load()->signer().kid, first);
 }
 

@@ -18,7 +18,7 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-constexpr std::size_t kHistory = 10'000;                                // changes kept for watches
+constexpr std::size_t kHistory = 10'000;  // changes kept for watches
 
 std::string kubeconfig(const std::string& url, const std::string& caPem, const crypto::IssuedCertificate& admin) {
   return "apiVersion: v1\nkind: Config\nclusters:\n- name: podpass\n  cluster:\n    server: " + url +
@@ -150,8 +150,7 @@ Result<void> ControlPlane::assemble() {
       issuers_.front(), ring, [this](const jose::Key& key, std::int64_t expires) { return signingKeys_->keepUntil(key, expires); });
   revocations_ = std::make_unique<token::Revocations>(*store_, clock_, [this] { return signingKeys_->tokensUntil(); });
   if (Result<void> started = revocations_->start(); !started) return started;
-  verifier_ =
-      std::make_unique<token::Verifier>(issuers_, flags_.apiAudiences, ring, objects, tokenClock_, revocations_.get());
+  verifier_ = std::make_unique<token::Verifier>(issuers_, flags_.apiAudiences, ring, objects, tokenClock_, revocations_.get());
   oidcPool_ = std::make_unique<boost::asio::thread_pool>(1);
   Result<std::unique_ptr<auth::Oidc>> oidc = flags_.oidc.open(*oidcPool_, clock_);
   if (!oidc) return oidc.error();
@@ -278,7 +277,8 @@ void ControlPlaneFlags::addTo(CLI::App& verb) {
   verb.add_option_function<bool>(
       "--service-account-lookup",
       [](bool looksUp) {
-        if (!looksUp) throw CLI::ValidationError("tokens of deleted Secrets and service accounts are refused here always: leave the flag out");
+        if (!looksUp)
+          throw CLI::ValidationError("tokens of deleted Secrets and service accounts are refused here always: leave the flag out");
       },
       "true, as kube-apiserver's: tokens of Secrets must be those that the Secrets hold");
   verb.add_option_function<std::string>(

@@ -157,7 +157,8 @@ TEST_F(Running, FillsTokenSecretsThatPeopleMakeAndRemovesTheOwnerless) {
     const DocumentPtr secret = client.find("Secret", "a", "mine");
     return dataOf(secret, "token") == "default/mine/2" && dataOf(secret, "ca.crt") == "PEM";
   })) << "an emptied token is made anew, the CA mended";
-  EXPECT_FALSE(objectAt(client.find("Secret", "a", "mine")->value, {"metadata", "annotations"})->contains("identity.podpass.dev/moved-from"))
+  EXPECT_FALSE(
+      objectAt(client.find("Secret", "a", "mine")->value, {"metadata", "annotations"})->contains("identity.podpass.dev/moved-from"))
       << "and its predecessors end with it";
 }
 

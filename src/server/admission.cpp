@@ -151,7 +151,8 @@ Result<void> Admission::validate(const AdmissionRequest& request, const json::ob
   // Nothing would tell whose tokens end with it, and the next key could get its name.
   const bool isSigningKey = request.kind.group == "identity.podpass.dev" && request.kind.plural == "signingkeys";
   if (request.operation == "DELETE" && isSigningKey && before != nullptr && !booleanAt(*before, {"spec", "revoked"}))
-    if (const std::string_view state = textAt(*before, {"status", "state"}); state == "Published" || state == "Active" || state == "Retiring")
+    if (const std::string_view state = textAt(*before, {"status", "state"});
+        state == "Published" || state == "Active" || state == "Retiring")
       return forbidden(request.kind, request.name,
                        "it still verifies tokens; `podpass keys revoke " + request.name + "` says what ends with it, and ends it");
 

@@ -39,8 +39,8 @@ TEST(IssuerKinds, HaveAStatusThatOnlyTheServerWrites) {
     EXPECT_EQ(server.ask("PUT", one, object).status, 200);
     EXPECT_EQ(server
                   .ask("PATCH", one + "?fieldManager=m&force=true",
-                       R"({"kind":")" + std::string(textAt(made.body, {"kind"})) +
-                           R"(","apiVersion":"identity.podpass.dev/v1","status":)" + forged + "}",
+                       R"({"kind":")" + std::string(textAt(made.body, {"kind"})) + R"(","apiVersion":"identity.podpass.dev/v1","status":)" +
+                           forged + "}",
                        headers({{"Content-Type", "application/apply-patch+yaml"}}))
                   .status,
               200);
@@ -53,7 +53,7 @@ TEST(IssuerKinds, ASigningKeyThatVerifiesTokensIsRevokedRatherThanDeleted) {
     const char* status;
     bool revoked, goes;
   };
-  const Case cases[] = {{"", false, true},         {"Pending", false, true}, {"Published", false, false}, {"Active", false, false},
+  const Case cases[] = {{"", false, true},          {"Pending", false, true}, {"Published", false, false}, {"Active", false, false},
                         {"Retiring", false, false}, {"Retired", false, true}, {"Active", true, true},      {"Retiring", true, true}};
   for (const Case& c : cases) {
     SCOPED_TRACE(std::string(c.status) + (c.revoked ? ", revoked" : ""));

@@ -30,8 +30,8 @@ std::size_t codeOf(int code) {
   return static_cast<std::size_t>((found == kCodes.end() ? kCodes.end() - 1 : found) - kCodes.begin());
 }
 // As kube-apiserver shortens them, so that no user makes a series.
-constexpr std::array<std::string_view, 7> kUsers = {"admin",    "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default",
-                                                    "email_id", "other"};
+constexpr std::array<std::string_view, 7> kUsers = {
+    "admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default", "email_id", "other"};
 std::size_t userOf(std::string_view name) {
   const auto found = std::find(kUsers.begin(), kUsers.end() - 2, name);
   if (found != kUsers.end() - 2) return static_cast<std::size_t>(found - kUsers.begin());

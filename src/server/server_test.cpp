@@ -178,8 +178,9 @@ TEST(Server, TokenReviewNamesTheAudiencesOrTheReason) {
             "token audiences [\"vault\"] is invalid for the target audiences [\"https://kubernetes.default.svc\"]");
   EXPECT_EQ(server.ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews", R"({"spec":{}})").message(),
             "token is required for TokenReview in authentication");
-  EXPECT_EQ(server.ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews", R"({"metadata":{"namespace":"x"},"spec":{"token":"t"}})").message(),
-            "namespace is not allowed on this type: x");
+  EXPECT_EQ(
+      server.ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews", R"({"metadata":{"namespace":"x"},"spec":{"token":"t"}})").message(),
+      "namespace is not allowed on this type: x");
   EXPECT_TRUE(booleanAt(review(token + " more", "vault"), {"status", "authenticated"})) << "as in a header, it ends at a space";
   EXPECT_FALSE(booleanAt(review(" " + token, "vault"), {"status", "authenticated"}));
   server.clock.advance(std::chrono::hours(2));

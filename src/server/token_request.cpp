@@ -42,8 +42,8 @@ Result<void> TokenRequests::complete(const std::string& ns, const std::string& a
   if (!uid.empty() && uid != accountUid)
     return Error{.reason = Reason::Conflict,
                  .sentence = "Operation cannot be fulfilled on TokenRequest.authentication.k8s.io " + quoted(account) +
-                             ": the UID in the token request (" + std::string(uid) +
-                             ") does not match the UID of the service account (" + accountUid + ")",
+                             ": the UID in the token request (" + std::string(uid) + ") does not match the UID of the service account (" +
+                             accountUid + ")",
                  .about = {"authentication.k8s.io", "TokenRequest", account, ""}};
   json::object metadata{{"name", account}, {"namespace", ns}, {"uid", accountUid}, {"creationTimestamp", rfc3339(clock_.now())}};
   for (const char* echoed : {"generateName", "labels", "annotations"})

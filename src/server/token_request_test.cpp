@@ -12,8 +12,9 @@ constexpr const char* kPods = "/api/v1/namespaces/default/pods";
 
 Answer makePod(TestServer& server, const std::string& name, const std::string& node = "", const std::string& account = "default",
                const std::string& volumes = "[]") {
-  Answer pod = server.ask("POST", kPods, R"({"metadata":{"name":")" + name + R"("},"spec":{"serviceAccountName":")" + account +
-                                             R"(","containers":[{"name":"c","image":"i"}],"volumes":)" + volumes + "}}");
+  Answer pod = server.ask("POST", kPods,
+                          R"({"metadata":{"name":")" + name + R"("},"spec":{"serviceAccountName":")" + account +
+                              R"(","containers":[{"name":"c","image":"i"}],"volumes":)" + volumes + "}}");
   EXPECT_EQ(pod.status, 201) << pod.text;
   if (node.empty()) return pod;
   const Answer bound =
@@ -55,7 +56,8 @@ TEST(TokenRequest, IsCheckedInTheOrderAndWordsOfKubernetes) {
        "Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"default\": the UID in the token request (x) does not match "
        "the UID of the service account (" +
            accountUid + ")"},
-      {"zero is not the default", R"({"spec":{"expirationSeconds":0}})", 422, badLife + "0: may not specify a duration less than 10 minutes"},
+      {"zero is not the default", R"({"spec":{"expirationSeconds":0}})", 422,
+       badLife + "0: may not specify a duration less than 10 minutes"},
       {"too short", R"({"spec":{"expirationSeconds":599}})", 422, badLife + "599: may not specify a duration less than 10 minutes"},
       {"too long", R"({"spec":{"expirationSeconds":4294967297}})", 422,
        badLife + "4294967297: may not specify a duration larger than 2^32 seconds"},
@@ -122,10 +124,10 @@ TEST(TokenRequest, OnlyAPodsTokenForTheApiServerIsExtended) {
     std::int64_t life, warns, told;
   };
   const Case cases[] = {
-      {true, 0, true, false, kYear, 3607, 3607},     {true, 0, true, true, 3607, 0, 3607},     {true, 0, false, false, 3607, 0, 3607},
-      {true, 0, false, true, 3607, 0, 3607},         {false, 0, true, false, 3607, 0, 3607},   {false, 0, true, true, 3607, 0, 3607},
-      {false, 0, false, false, 3607, 0, 3607},       {false, 0, false, true, 3607, 0, 3607},   {true, 3600, true, false, 3600, 0, 3600},
-      {true, 3600, true, true, 3600, 0, 3600},       {true, 3600, false, false, 3600, 0, 3600}, {true, 3600, false, true, 3600, 0, 3600},
+      {true, 0, true, false, kYear, 3607, 3607},    {true, 0, true, true, 3607, 0, 3607},      {true, 0, false, false, 3607, 0, 3607},
+      {true, 0, false, true, 3607, 0, 3607},        {false, 0, true, false, 3607, 0, 3607},    {false, 0, true, true, 3607, 0, 3607},
+      {false, 0, false, false, 3607, 0, 3607},      {false, 0, false, true, 3607, 0, 3607},    {true, 3600, true, false, 3600, 0, 3600},
+      {true, 3600, true, true, 3600, 0, 3600},      {true, 3600, false, false, 3600, 0, 3600}, {true, 3600, false, true, 3600, 0, 3600},
       {true, 7200, true, false, kYear, 3607, 3607},
   };
   for (const Case& c : cases) {
@@ -172,15 +174,16 @@ TEST(TokenRequest, ATokenOfAPodNamesItsNode) {
 TEST(TokenRequest, ANodeGetsTokensOfItsPodsForTheAudiencesOfTheirVolumes) {
   TestServer server;
   ASSERT_EQ(server.ask("POST", "/api/v1/nodes", R"({"metadata":{"name":"n1"}})").status, 201);
-  const std::string uid = uidOf(makePod(
-      server, "mine", "n1", "default",
-      R"([{"name":"t","projected":{"sources":[{"serviceAccountToken":{"audience":"sts.amazonaws.com","path":"token"}}]}}])"));
+  const std::string uid =
+      uidOf(makePod(server, "mine", "n1", "default",
+                    R"([{"name":"t","projected":{"sources":[{"serviceAccountToken":{"audience":"sts.amazonaws.com","path":"token"}}]}}])"));
   const std::string othersUid = uidOf(makePod(server, "others", "n2"));
   const auto ref = [](const std::string& members, const std::string& audiences = "[]") {
     return R"({"spec":{"audiences":)" + audiences + R"(,"boundObjectRef":{)" + members + "}}}";
   };
   const std::string pod = R"("kind":"Pod","apiVersion":"v1",)", mine = pod + R"("name":"mine","uid":")" + uid + "\"";
-  const std::string forbidden = "serviceaccounts \"default\" is forbidden: ", unbound = forbidden + "node requested token not bound to a pod";
+  const std::string forbidden = "serviceaccounts \"default\" is forbidden: ",
+                    unbound = forbidden + "node requested token not bound to a pod";
   struct Case {
     const char* why;
     std::string body;
@@ -195,8 +198,9 @@ TEST(TokenRequest, ANodeGetsTokensOfItsPodsForTheAudiencesOfTheirVolumes) {
       {"no uid", ref(pod + R"("name":"mine")"), 403, forbidden + "node requested token with a pod binding without a uid"},
       {"no such pod", ref(pod + R"("name":"gone","uid":"x")"), 404, "pods \"gone\" not found"},
       {"a pod of before", ref(pod + R"("name":"mine","uid":"x")"), 403,
-       forbidden + "the UID in the bound object reference (x) does not match the UID in record. The object might have been deleted and then "
-                   "recreated"},
+       forbidden +
+           "the UID in the bound object reference (x) does not match the UID in record. The object might have been deleted and then "
+           "recreated"},
       {"on another node", ref(pod + R"("name":"others","uid":")" + othersUid + "\""), 403,
        forbidden + "node requested token bound to a pod scheduled on a different node"},
       {"two audiences", ref(mine, R"(["a","b"])"), 403, forbidden + "node may only request 0 or 1 audiences"},

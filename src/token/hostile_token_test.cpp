@@ -91,7 +91,8 @@ TEST(HostileToken, AKeyThatTheHeaderBringsIsNeverUsed) {
   for (const std::string& brought : {R"("jwk":)" + jwk, std::string(R"("jku":"https://127.0.0.1:1/keys")"),
                                      std::string(R"("x5u":"https://127.0.0.1:1/crt")"), R"("x5c":[")" + der + "\"]"}) {
     SCOPED_TRACE(brought.substr(0, 6));
-    const std::string named = R"({"alg":"RS256","kid":")" + cluster.rsa->kid + "\"," + brought + "}", own = R"({"alg":"RS256",)" + brought + "}";
+    const std::string named = R"({"alg":"RS256","kid":")" + cluster.rsa->kid + "\"," + brought + "}",
+                      own = R"({"alg":"RS256",)" + brought + "}";
     EXPECT_EQ(cluster.refusal(signedAs(named, jose::test::kBoundPayload, stranger.key)), kBadSignature);
     EXPECT_EQ(cluster.refusal(signedAs(own, jose::test::kBoundPayload, stranger.key)), "invalid signature: no key of this issuer made it");
   }

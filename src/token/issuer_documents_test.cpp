@@ -42,10 +42,8 @@ TEST(IssuerDocuments, AreKeptAsLongAsTheirHeadersAllowAndNoLonger) {
 TEST(IssuerDocuments, KeysThatWouldMakeEachCheckDearAreLeftOut) {
   json::array keys;
   for (const std::size_t bytes : {256u, 512u, 513u, 1024u})
-    keys.push_back(json::object{{"kty", "RSA"},
-                                {"kid", std::to_string(bytes * 8)},
-                                {"n", base64UrlEncode(std::string(bytes, '\xff'))},
-                                {"e", "AQAB"}});
+    keys.push_back(json::object{
+        {"kty", "RSA"}, {"kid", std::to_string(bytes * 8)}, {"n", base64UrlEncode(std::string(bytes, '\xff'))}, {"e", "AQAB"}});
   http::Fetched jwks;
   jwks.status = 200;
   jwks.body = json::serialize(json::object{{"keys", std::move(keys)}});

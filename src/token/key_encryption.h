@@ -23,7 +23,8 @@ class KeyEncryption {
 
   [[nodiscard]] std::shared_ptr<const crypto::Envelope> envelope() const { return current_->load(); }
   // Reads the file again when it was changed: true when everything has to be sealed anew, as another key seals now, or one has left the
-  // file. Such a key goes on opening until settle(). What cannot be read is an error, and the old keys stay. One thread reloads and settles.
+  // file. Such a key goes on opening until settle(). What cannot be read is an error, and the old keys stay. One thread reloads and
+  // settles.
   Result<bool> reload();
   // Everything is sealed under the current key: those that are not in the file any more are forgotten.
   void settle();
@@ -32,7 +33,7 @@ class KeyEncryption {
 
  private:
   std::filesystem::path file_;
-  std::string seen_;                                 // a digest of the file's bytes
+  std::string seen_;                                // a digest of the file's bytes
   std::shared_ptr<const crypto::Envelope> inFile_;  // null: what is current is what the file holds
   std::shared_ptr<Snapshot<crypto::Envelope>> current_;
 };

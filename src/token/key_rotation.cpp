@@ -15,7 +15,9 @@ constexpr std::size_t kRetiredKept = 10;  // as a record of what was
 constexpr std::array<std::string_view, 5> kStates{"Pending", "Published", "Active", "Retiring", "Retired"};
 
 // A key's publication is dated before it is written, and other servers and what is between them and the readers show it a moment later.
-std::chrono::seconds untilSeen(const RotationPolicy& policy) { return policy.cacheLife + std::min<std::chrono::seconds>(policy.cacheLife, 30s); }
+std::chrono::seconds untilSeen(const RotationPolicy& policy) {
+  return policy.cacheLife + std::min<std::chrono::seconds>(policy.cacheLife, 30s);
+}
 
 bool is(const KeyLife& key, KeyState state) { return key.state == state && !key.revoked; }
 

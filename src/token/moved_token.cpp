@@ -7,7 +7,7 @@
 namespace podpass::token {
 namespace {
 
-constexpr std::size_t kHash = 43;      // characters
+constexpr std::size_t kHash = 43;       // characters
 constexpr std::size_t kRemembered = 4;  // rotations within one life of a JWKS
 
 std::string hashOf(std::string_view token) { return base64UrlEncode(sha256(token)); }

@@ -152,11 +152,12 @@ Result<std::string> SigningKeys::seal(const std::string& uid, const crypto::KeyP
 Result<crypto::KeyPair> SigningKeys::sealedKey(const std::string& uid) const {
   const std::string place = placeOf(uid);
   const DocumentPtr document = store_.get(place);
-  if (!document) return Error{Reason::NotFound, "the key is not sealed under " + place, "a key from a file is taken when its flag is given"};
+  if (!document)
+    return Error{Reason::NotFound, "the key is not sealed under " + place, "a key from a file is taken when its flag is given"};
   Result<Secret> pem = encryption_.envelope()->open(textAt(document->value, {"sealed"}), place);
   if (!pem) return pem.error();
   return pem->reveal().find("PRIVATE KEY") == std::string_view::npos ? crypto::KeyPair::fromPublicPem(pem->reveal())
-                                                                      : crypto::KeyPair::fromPrivatePem(pem->reveal());
+                                                                     : crypto::KeyPair::fromPrivatePem(pem->reveal());
 }
 
 Result<KeyPtr> SigningKeys::keyOf(const Kept& kept) {
@@ -170,7 +171,8 @@ Result<KeyPtr> SigningKeys::keyOf(const Kept& kept) {
     if (!key) return key.error();
     loaded = std::make_shared<const jose::Key>(*std::move(key));
   }
-  if (loaded->kid != kept.kid) return Error{Reason::Internal, "its object says the kid " + quoted(kept.kid) + ", the key has " + loaded->kid};
+  if (loaded->kid != kept.kid)
+    return Error{Reason::Internal, "its object says the kid " + quoted(kept.kid) + ", the key has " + loaded->kid};
   return loaded;
 }
 
@@ -220,8 +222,8 @@ Result<void> SigningKeys::adopt(const crypto::KeyPair& pair) {
   for (const Kept& kept : *all)
     if (kept.kid == key->kid) return adoptAgain(kept, pair);
   if (!signedBefore_)
-    signedBefore_ = std::any_of(all->begin(), all->end(),
-                                [](const Kept& kept) { return kept.life.state == KeyState::Active && !kept.life.revoked; });
+    signedBefore_ =
+        std::any_of(all->begin(), all->end(), [](const Kept& kept) { return kept.life.state == KeyState::Active && !kept.life.revoked; });
   const KeyState state = !pair.hasPrivate() ? KeyState::Retiring : *signedBefore_ ? KeyState::Published : KeyState::Active;
   const WallTime now = wholeSecond(clock_.now());
   const std::optional<crypto::KeyType> type = pair.type();
@@ -285,8 +287,7 @@ Result<void> SigningKeys::unsealLeftovers() {
     const std::string uid = entry.key.substr(kSealed.size());
     const auto kept = std::find_if(all->begin(), all->end(), [&](const Kept& each) { return each.uid == uid; });
     const Result<WallTime> made = parseRfc3339(textAt(entry.document->value, {"metadata", "creationTimestamp"}));
-    const bool needed =
-        kept != all->end() ? kept->life.state != KeyState::Retired : made && *made > clock_.now() - kAdoption;
+    const bool needed = kept != all->end() ? kept->life.state != KeyState::Retired : made && *made > clock_.now() - kAdoption;
     if (needed) continue;
     if (Result<void> gone = unseal(uid); !gone) return gone;
     log::info("leftover of a signing key removed", {{"uid", uid}});

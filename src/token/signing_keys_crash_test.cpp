@@ -82,8 +82,7 @@ void expectNothingLeft(Cluster& cluster) {
   const Result<Page> objects = cluster.store->range(std::string(kObjects), "", 0, 0),
                      sealed = cluster.store->range("/podpass/signingkeys/", "", 0, 0);
   for (const Entry& entry : objects->entries)
-    if (textAt(entry.document->value, {"status", "state"}) != "Retired")
-      needed.emplace(textAt(entry.document->value, {"metadata", "uid"}));
+    if (textAt(entry.document->value, {"status", "state"}) != "Retired") needed.emplace(textAt(entry.document->value, {"metadata", "uid"}));
   for (const Entry& entry : sealed->entries) EXPECT_TRUE(needed.contains(entry.key.substr(entry.key.rfind('/') + 1))) << entry.key;
   EXPECT_EQ(sealed->entries.size(), needed.size());
 }

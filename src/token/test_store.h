@@ -24,14 +24,17 @@ class TroubledStore final : public Store {
     store_.commit(std::move(mutation), [done = std::move(done)](const Result<Entry>&) { done(failure()); });
   }
   [[nodiscard]] DocumentPtr get(const std::string& key) const override { return store_.get(key); }
-  [[nodiscard]] Result<Page> range(const std::string& prefix, const std::string& after, std::size_t limit, std::uint64_t at) const override {
+  [[nodiscard]] Result<Page> range(const std::string& prefix, const std::string& after, std::size_t limit,
+                                   std::uint64_t at) const override {
     return ranges(prefix) ? Result<Page>(failure()) : store_.range(prefix, after, limit, at);
   }
   [[nodiscard]] Result<std::unique_ptr<Subscription>> watch(std::string prefix, std::uint64_t since, Listener listener) override {
     return store_.watch(std::move(prefix), since, std::move(listener));
   }
   [[nodiscard]] std::uint64_t revision() const override { return store_.revision(); }
-  void reseal(std::function<void(Result<std::size_t>)> done) override { return reseals() ? done(failure()) : store_.reseal(std::move(done)); }
+  void reseal(std::function<void(Result<std::size_t>)> done) override {
+    return reseals() ? done(failure()) : store_.reseal(std::move(done));
+  }
   [[nodiscard]] Result<void> healthy() const override { return store_.healthy(); }
 
  private:

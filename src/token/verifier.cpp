@@ -112,9 +112,8 @@ struct Verifier::Parts {
       if (jose::verifies(*key, jws)) return {};
     }
     if (!tried) return failed(TokenCheck::KeyId, refused("invalid signature, no keys found"));
-    return failed(TokenCheck::Signature,
-                  refused(jws.kid.empty() ? "invalid signature: no key of this issuer made it"
-                                   : "invalid signature: it was not made by the key that the token names"));
+    return failed(TokenCheck::Signature, refused(jws.kid.empty() ? "invalid signature: no key of this issuer made it"
+                                                                 : "invalid signature: it was not made by the key that the token names"));
   }
 
   // Whether the issuer of this ring made the token, and what it says.
@@ -213,7 +212,8 @@ struct Verifier::Parts {
     if (claims == nullptr) return failed(TokenCheck::Claims, refused("the token has no kubernetes.io claim"));
     const std::string ns(textAt(*claims, {"namespace"})), name(textAt(*claims, {"serviceaccount", "name"})),
         uid(textAt(*claims, {"serviceaccount", "uid"}));
-    if (textAt(payload, {"sub"}) != "system:serviceaccount:" + ns + ":" + name) return failed(TokenCheck::Claims, refused("sub claim is invalid"));
+    if (textAt(payload, {"sub"}) != "system:serviceaccount:" + ns + ":" + name)
+      return failed(TokenCheck::Claims, refused("sub claim is invalid"));
     const Revocable subject{.jti = textAt(payload, {"jti"}),
                             .ns = ns,
                             .account = name,
@@ -307,7 +307,7 @@ struct Verifier::Parts {
                                                   ? refused("serviceaccounts " + podpass::quoted(name) + " not found")
                                                   : account.error());
     const json::object& live = (*account)->value;
-    if (!textAt(live, {"metadata", "deletionTimestamp"}).empty()) 
+    if (!textAt(live, {"metadata", "deletionTimestamp"}).empty())
       return failed(TokenCheck::BoundObjects, refused("ServiceAccount " + ns + "/" + name + " has been deleted"));
     if (textAt(live, {"metadata", "uid"}) != uid)
       return failed(TokenCheck::BoundObjects, refused("ServiceAccount UID (" + std::string(textAt(live, {"metadata", "uid"})) +
@@ -315,10 +315,10 @@ struct Verifier::Parts {
     noteUse((*secret)->value, ns, secretName);
     if (!textAt((*secret)->value, {"metadata", "labels", "kubernetes.io/legacy-token-invalid-since"}).empty()) {
       ++uses.invalidated;
-      Error marked = refused(
-          "the token in secret " + ns + "/" + secretName + " for service account " + ns + "/" + name +
-          " has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the "
-          "'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token");
+      Error marked =
+          refused("the token in secret " + ns + "/" + secretName + " for service account " + ns + "/" + name +
+                  " has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the "
+                  "'kubernetes.io/legacy-token-invalid-since' label from the secret to temporarily allow use of this token");
       marked.about = {"", "secrets", secretName + "/" + ns, ""};
       return failed(TokenCheck::BoundObjects, std::move(marked));
     }

@@ -7,7 +7,7 @@ CHANGED = $$(base=$$(git merge-base HEAD origin/main 2>/dev/null || true); \
     base=$$(git rev-parse -q --verify HEAD~1 || git hash-object -t tree /dev/null); fi; \
   git diff --name-only --diff-filter=AMR $$base -- 'src/*.cpp')
 
-.PHONY: deps build test demo run bench lint format asan tsan clean
+.PHONY: deps build test soak demo run bench lint format asan tsan clean
 
 # Quiet, and without a look at the network, when nothing is missing.
 deps:
@@ -24,6 +24,11 @@ build: deps
 test: build
 	@cmake --build --preset release -j $(JOBS) --target tests
 	@cd build && ctest --output-on-failure -j $(JOBS)
+
+# Ten minutes of issuing and verifying, a rotation every 20 s, three relying parties with caches: nobody may be refused.
+soak: build
+	@PODPASS=$(CURDIR)/build/podpass PODPASS_SOAK_SECONDS=$${PODPASS_SOAK_SECONDS:-600} PYTHONDONTWRITEBYTECODE=1 \
+	  /usr/bin/python3 -m pytest -q -rs -s -p no:cacheprovider test/e2e/test_keys.py -k under_load
 
 demo: build
 	@test/demo/demo.sh

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "base/text.h"
 #include "server/test_server.h"
 
 namespace podpass::server::test {
@@ -160,6 +161,22 @@ TEST(Server, ATokenProvesItsServiceAccountAndNoMoreThanThat) {
   EXPECT_EQ(
       bad.text.substr(0, bad.text.find('\n')),
       R"({"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401})");
+}
+
+TEST(Server, TakesATokenThatABrowserOffersAsASubprotocol) {
+  TestServer server;
+  const auto ask = [&](const std::string& token) {
+    return server.ask("GET", kConfigMaps, "",
+                      headers({{"Authorization", "Basic eDp5"},  // no bearer, and no certificate
+                               {"Upgrade", "websocket"},
+                               {"Connection", "Upgrade"},
+                               {"Sec-WebSocket-Protocol", "base64url.bearer.authorization.k8s.io." + base64UrlEncode(token)},
+                               {"Sec-WebSocket-Protocol", "v4.channel.k8s.io"}}));
+  };
+  const Answer known = ask(server.token());
+  EXPECT_EQ(known.status, 403);
+  EXPECT_NE(known.message().find("User \"system:serviceaccount:default:default\" cannot list"), std::string::npos) << known.text;
+  EXPECT_EQ(ask(server.token("vault")).status, 401);
 }
 
 TEST(Server, TokenReviewNamesTheAudiencesOrTheReason) {

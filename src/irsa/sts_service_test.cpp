@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 
 #include "irsa/test_sts.h"
 
@@ -411,6 +412,56 @@ TEST(StsService, JudgesSignedCallsInAwsOrder) {
   http::Request unsignedRequest = good.sign(body, sts.clock.now());
   unsignedRequest.headers = {};
   EXPECT_EQ(sts.ask(unsignedRequest).sentence(), "MissingAuthenticationToken: Request is missing Authentication Token");
+}
+
+// Errors of the machinery, not of a request.
+class BrittleClock final : public Clock {
+ public:
+  [[nodiscard]] WallTime now() const override { throw std::runtime_error("broken"); }
+  [[nodiscard]] SteadyTime steady() const override { return {}; }
+};
+
+TEST(StsService, ARequestThatFailsGivesItsPlaceBack) {
+  test::Sts sts;
+  const BrittleClock brittle;
+  token::RelyingParty broken(sts.pool, brittle);
+  token::TrustedIssuer issuer;
+  issuer.url = sts.issuer.url();
+  issuer.plainLoopback = true;
+  ASSERT_TRUE(broken.trust({issuer}));
+  StsService service(sts.keys, sts.directory, broken, sts.refusals, sts.clock);
+  const auto ask = [&](http::Request request) {
+    http::asio::io_context here(1);
+    auto done =
+        http::asio::co_spawn(here, service.handle(std::make_shared<const http::Request>(std::move(request)), {}), http::asio::use_future);
+    here.run();
+    return done.get().status;
+  };
+  for (int i = 0; i < 600; ++i) EXPECT_THROW(ask(test::Sts::assume("role0", sts.token())), std::runtime_error);
+  http::Request request;
+  request.method = "POST";
+  request.body = "Action=GetCallerIdentity&Version=2011-06-15";
+  EXPECT_EQ(ask(request), 403) << "not Throttling";
+}
+
+TEST(StsService, AnswersThrottlingWhenTooManyWait) {
+  test::Sts sts;
+  std::promise<void> release;
+  const std::shared_future<void> released = release.get_future().share();
+  for (int i = 0; i < 2; ++i) boost::asio::post(sts.pool, [released] { released.wait(); });
+  const std::string token = sts.token();
+  http::asio::io_context crowd(1);
+  std::vector<std::future<http::Response>> waiting;
+  for (int i = 0; i < 512; ++i) {
+    auto request = std::make_shared<const http::Request>(test::Sts::assume("role0", token));
+    waiting.push_back(http::asio::co_spawn(crowd, sts.service.handle(std::move(request), {}), http::asio::use_future));
+  }
+  crowd.poll();
+  EXPECT_EQ(sts.ask(test::Sts::assume("role0", token)).sentence(), "Throttling: Rate exceeded");
+  release.set_value();
+  crowd.run();
+  for (std::future<http::Response>& each : waiting) EXPECT_EQ(each.get().status, 200);
+  EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("role0", token))), "good");
 }
 
 TEST(StsRefusalLog, WritesSomeEventsOfAFloodAndTheWholeVerdict) {

@@ -192,7 +192,7 @@ class Examination {
   // A relying party needs one key that it can use; tokens signed with the others are refused there.
   void examineAlgorithms() {
     const std::pair<const char*, std::vector<std::string>> accepted[] = {
-        {"AWS", {"RS256", "ES256", "ES384", "ES512"}}, {"GCP", {"RS256", "ES256"}}, {"Azure", {"RS256"}}};
+        {"AWS", {"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"}}, {"GCP", {"RS256", "ES256"}}, {"Azure", {"RS256"}}};
     for (const std::string& alg : std::set<std::string>(algorithms_.begin(), algorithms_.end())) {
       std::vector<std::string> refusing;
       for (const auto& [party, known] : accepted)

@@ -77,6 +77,7 @@ Kinds makeKinds() {
               &leaseKind(),
               &signingKeyKind(),
               &tokenRevocationKind(),
+              &issuedTokenKind(),
               &tokenInjectionKind(),
               &podIdentityAssociationKind(),
               &iamRoleKind(),

@@ -92,6 +92,7 @@ struct Kind {
   bool hasGeneration = false;  // metadata.generation counts changes of spec
   bool manyOrBusy = false;     // pods, events, leases, nodes: who set which field is recorded from the first server-side apply on
   bool isVirtual = false;      // create only, nothing stored (TokenReview, …)
+  bool isComputed = false;     // made when somebody asks, and not stored
   bool anyVersion = false;     // a body that clients send under several group versions (DeleteOptions, Eviction)
   std::string_view doc = {};
   std::string_view definition = {};  // OpenAPI definition name: "io.k8s.api.core.v1.Pod"

@@ -30,6 +30,7 @@ const Kind& clusterRoleBindingKind();
 const Kind& leaseKind();
 const Kind& signingKeyKind();
 const Kind& tokenRevocationKind();
+const Kind& issuedTokenKind();
 const Kind& mutatingWebhookConfigurationKind();
 const Kind& validatingWebhookConfigurationKind();
 

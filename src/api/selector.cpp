@@ -203,19 +203,21 @@ std::string valuesProblem(const Parsed& requirement) {
   return {};
 }
 
-// The value of a selectable field as text. Lists of addresses are joined; `source` of an Event stands for its component.
-std::string fieldText(const json::object& object, std::string_view path, std::string_view missing) {
+const json::value* fieldValue(const json::object& object, std::string_view path) {
   if (path == "name") path = "metadata.name";
   const json::object* at = &object;
-  const json::value* value = nullptr;
   for (;;) {
     const std::size_t dot = path.find('.');
-    value = at->if_contains(path.substr(0, dot));
-    if (dot == std::string_view::npos || value == nullptr) break;
+    const json::value* value = at->if_contains(path.substr(0, dot));
+    if (dot == std::string_view::npos || value == nullptr) return value;
     at = value->if_object();
-    if (at == nullptr) return std::string(missing);
+    if (at == nullptr) return nullptr;
     path.remove_prefix(dot + 1);
   }
+}
+
+// The value of a selectable field as text. Lists of addresses are joined; `source` of an Event stands for its component.
+std::string fieldText(const json::value* value, std::string_view missing) {
   if (value == nullptr || value->is_null()) return std::string(missing);
   if (const json::string* text = value->if_string()) return std::string(*text);
   if (const json::object* part = value->if_object()) return std::string(textAt(*part, {"component"}));
@@ -229,6 +231,12 @@ std::string fieldText(const json::object& object, std::string_view path, std::st
     return joined;
   }
   return json::serialize(*value);
+}
+
+// A list of texts is what each of them is: `spec.audiences=vault` finds a token that is for others, too.
+bool isOneOf(const json::value* value, const std::string& wanted) {
+  const json::array* list = value != nullptr ? value->if_array() : nullptr;
+  return list != nullptr && std::any_of(list->begin(), list->end(), [&](const json::value& each) { return each == json::string(wanted); });
 }
 
 bool isBoolean(const Kind& kind, std::string_view path) {
@@ -426,8 +434,10 @@ Result<FieldSelector> FieldSelector::parse(const Kind& kind, std::string_view te
 }
 
 bool FieldSelector::matches(const json::object& object) const {
-  return std::all_of(terms_.begin(), terms_.end(),
-                     [&](const Term& term) { return (fieldText(object, term.field, term.missing) == term.value) == term.equal; });
+  return std::all_of(terms_.begin(), terms_.end(), [&](const Term& term) {
+    const json::value* value = fieldValue(object, term.field);
+    return (fieldText(value, term.missing) == term.value || isOneOf(value, term.value)) == term.equal;
+  });
 }
 
 std::string FieldSelector::name() const {

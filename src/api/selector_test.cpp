@@ -102,7 +102,7 @@ const Kind& podLike() {
       .plural = "pods",
       .singular = "pod",
       .fields = {{.name = "spec", .type = Type::Object, .of = {{.name = "hostNetwork", .type = Type::Boolean}, {.name = "nodeName"}}}},
-      .selectableFields = {"spec.nodeName", "spec.hostNetwork", "status.podIPs", "source"}};
+      .selectableFields = {"spec.nodeName", "spec.hostNetwork", "status.podIPs", "source", "spec.audiences"}};
   return kind;
 }
 
@@ -112,7 +112,7 @@ const Kind& configMapLike() {
 }
 
 TEST(FieldSelector, MatchesTheFieldsThatTheKindNames) {
-  const json::object pod = json::parse(R"({"metadata":{"name":"a,b=c\\d","namespace":"n"},"spec":{"nodeName":"n1"},
+  const json::object pod = json::parse(R"({"metadata":{"name":"a,b=c\\d","namespace":"n"},"spec":{"nodeName":"n1","audiences":["a","b"]},
       "status":{"podIPs":[{"ip":"10.0.0.1"},{"ip":"::1"}]},"source":{"component":"kubelet"}})")
                                .as_object();
   struct Case {
@@ -127,6 +127,9 @@ TEST(FieldSelector, MatchesTheFieldsThatTheKindNames) {
                         {"escapes", R"(metadata.name=a\,b\=c\\d)", true},
                         {"an absent boolean is false", "spec.hostNetwork=false", true},
                         {"addresses are joined", R"(status.podIPs=10.0.0.1\,::1)", true},
+                        {"one of a list of texts", "spec.audiences=b", true},
+                        {"none of a list of texts", "spec.audiences=a b", false},
+                        {"not in a list of texts", "spec.audiences!=b", false},
                         {"an event's source is its component", "source=kubelet", true}};
   for (const Case& c : cases) {
     SCOPED_TRACE(c.why);

@@ -7,10 +7,12 @@
 #include <boost/asio/post.hpp>
 #include <charconv>
 
+#include "api/kinds.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/last_run.h"
+#include "server/issued_tokens.h"
 
 namespace podpass::cli {
 namespace {
@@ -146,11 +148,14 @@ Result<void> ControlPlane::assemble() {
     return registry_->read(*api::findKind("", "v1", plural), ns, name);
   };
   const Snapshot<token::KeyRing>& ring = signingKeys_->ring();
-  issuer_ = std::make_unique<token::Issuer>(
-      issuers_.front(), ring, [this](const jose::Key& key, std::int64_t expires) { return signingKeys_->keepUntil(key, expires); });
+  inventory_ = std::make_unique<token::Inventory>(directory_ / "issued-tokens", clock_, [this] { return signingKeys_->tokensUntil(); });
+  const token::KeepKey keep = [this](const jose::Key& key, std::int64_t expires) { return signingKeys_->keepUntil(key, expires); };
+  issuer_ = std::make_unique<token::Issuer>(issuers_.front(), ring, keep, inventory_.get());
   revocations_ = std::make_unique<token::Revocations>(*store_, clock_, [this] { return signingKeys_->tokensUntil(); });
   if (Result<void> started = revocations_->start(); !started) return started;
   verifier_ = std::make_unique<token::Verifier>(issuers_, flags_.apiAudiences, ring, objects, tokenClock_, revocations_.get());
+  verifier_->onUse([this](std::string_view jti) { inventory_->used(jti); });
+  registry_->setComputed(api::issuedTokenKind(), server::issuedTokens(*registry_, *inventory_, ring, *revocations_, clock_));
   oidcPool_ = std::make_unique<boost::asio::thread_pool>(1);
   Result<std::unique_ptr<auth::Oidc>> oidc = flags_.oidc.open(*oidcPool_, clock_);
   if (!oidc) return oidc.error();
@@ -167,7 +172,8 @@ Result<void> ControlPlane::assemble() {
                                    .maxTokenLife = std::chrono::seconds(flags_.maxTokenSeconds),
                                    .extendTokens = flags_.extendTokens,
                                    .jwksMaxAge = jwksMaxAge_,
-                                   .audit = audit_.get()};
+                                   .audit = audit_.get(),
+                                   .inventory = inventory_.get()};
   apiServer_ = std::make_unique<server::ApiServer>(std::move(options), *registry_, *admission_, *authenticator_, *authorizer_, *issuer_,
                                                    *verifier_, ring, tokenClock_);
   client_ = clientOf({.name = "system:podpass", .groups = {"system:masters"}});
@@ -203,6 +209,8 @@ Result<void> ControlPlane::bootstrap() {
 
 Result<void> ControlPlane::serve() {
   if (Result<void> opened = keysToCome_.get(); !opened) return opened;
+  if (const Result<void> read = inventory_->start(); !read)  // tokens are issued all the same
+    log::error("inventory of tokens kept in memory only", {{"err", log::chain(read.error())}});
   if (Result<void> started = signingKeys_->start(); !started) return started;
   registry_->setWebhooks(webhooks_.get());  // not before: a webhook that is away must not keep us from starting
   ready_.set_value(apiServer_.get());
@@ -236,6 +244,7 @@ void ControlPlane::stop() {
   if (controllers_) controllers_->stop();
   if (signingKeys_) signingKeys_->stop();
   if (listener_) listener_->stop(2s);
+  if (inventory_) inventory_->stop();
 }
 
 std::unique_ptr<api::Client> ControlPlane::clientOf(auth::User user) {

@@ -19,6 +19,7 @@
 #include "server/audit.h"
 #include "server/local_client.h"
 #include "server/webhook_admission.h"
+#include "token/inventory.h"
 #include "token/issuer.h"
 #include "token/verifier.h"
 
@@ -119,6 +120,7 @@ class ControlPlane {
   std::unique_ptr<server::Admission> admission_;
   std::unique_ptr<http::Client> webhookClient_;
   std::unique_ptr<server::WebhookAdmission> webhooks_;
+  std::unique_ptr<token::Inventory> inventory_;
   std::unique_ptr<token::Issuer> issuer_;
   std::unique_ptr<token::Revocations> revocations_;
   std::unique_ptr<token::Verifier> verifier_;

@@ -3,6 +3,7 @@
 
 #include "api/kinds.h"
 #include "cli/access_flags.h"
+#include "cli/table_text.h"
 #include "cli/verbs.h"
 #include "client/remote_client.h"
 
@@ -86,11 +87,69 @@ void addRevoke(CLI::App& tokens, Chosen& chosen) {
   verb->callback([options, &chosen] { chosen = [options] { return revoke(*options); }; });
 }
 
+struct ListOptions {
+  client::AccessChoice access;
+  std::string ns, output = "table";
+  // By the field that is asked for.
+  std::map<std::string, std::string> fields;
+};
+
+// A value as field selectors have it.
+std::string escaped(const std::string& value) {
+  std::string text;
+  for (const char c : value) text += c == '\\' || c == ',' || c == '=' ? std::string("\\") + c : std::string(1, c);
+  return text;
+}
+
+std::string selectorOf(const std::map<std::string, std::string>& fields) {
+  std::string selector;
+  for (const auto& [field, value] : fields) selector += (selector.empty() ? "" : ",") + field + "=" + escaped(value);
+  return selector;
+}
+
+int list(const ListOptions& options) {
+  Result<client::Access> access = client::findAccess(options.access);
+  if (!access) return refuse(access.error());
+  client::RemoteClient server(*std::move(access));
+  const api::Kind& kind = api::issuedTokenKind();
+  const Result<api::Listing> listing = server.list(kind, options.ns, {.fields = selectorOf(options.fields)});
+  if (!listing) return refuse(listing.error());
+  if (options.output == "table") {
+    std::fputs(tableText(kind, listing->items, SystemClock().now()).c_str(), stdout);
+    return kYes;
+  }
+  json::array items;
+  for (const DocumentPtr& item : listing->items) items.push_back(item->value);
+  print({{"apiVersion", "v1"}, {"kind", "List"}, {"items", std::move(items)}}, options.output);
+  return kYes;
+}
+
+void addList(CLI::App& tokens, Chosen& chosen) {
+  auto options = std::make_shared<ListOptions>();
+  CLI::App* verb = tokens.add_subcommand("list", "live tokens: of whom, for whom, bound to what, until when; never the tokens themselves");
+  verb->add_option("-n,--namespace", options->ns, "only of this namespace");
+  const std::tuple<const char*, const char*, const char*> selections[] = {
+      {"--service-account", "spec.serviceAccountName", "only of service accounts with this name"},
+      {"--audience", "spec.audiences", "only those that are for this audience"},
+      {"--node", "spec.nodeName", "only of pods on this node, or bound to it"},
+      {"--kid", "spec.keyID", "only those that this key signed"},
+      {"--issuer", "spec.issuer", "only those of this issuer"}};
+  for (const auto& [flag, field, doc] : selections)
+    verb->add_option_function<std::string>(
+        flag, [options, name = std::string(field)](const std::string& value) { options->fields[name] = value; }, doc);
+  verb->add_option("-o,--output", options->output, "table, json or yaml")
+      ->check(CLI::IsMember({"table", "json", "yaml"}))
+      ->capture_default_str();
+  addAccessFlags(*verb, options->access);
+  verb->callback([options, &chosen] { chosen = [options] { return list(*options); }; });
+}
+
 }  // namespace
 
 void addTokens(CLI::App& app, Chosen& chosen) {
   CLI::App* tokens = app.add_subcommand("tokens", "the tokens that the server has issued: look at them, end them");
   tokens->require_subcommand(1);
+  addList(*tokens, chosen);
   addRevoke(*tokens, chosen);
 }
 

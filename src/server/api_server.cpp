@@ -60,6 +60,7 @@ struct ApiServer::Parts {
         store(registry.store()),
         verifier(tokens),
         audit(options.audit),
+        inventory(options.inventory),
         authenticator(authn),
         authorizer(authz),
         documents(std::move(options.serverAddress), std::move(options.jwksUri), options.jwksMaxAge, registry.store(), issuer, ring,
@@ -72,6 +73,7 @@ struct ApiServer::Parts {
   const Store& store;
   const token::Verifier& verifier;
   AuditLog* const audit;
+  const token::Inventory* const inventory;
   const auth::Authenticator& authenticator;
   const auth::Authorizer& authorizer;
   asio::thread_pool signers{std::max(1u, std::thread::hardware_concurrency())};
@@ -123,7 +125,7 @@ struct ApiServer::Parts {
     if (info.isResource) co_return co_await resources.answer(request, info, context);
     if (info.path != "/metrics") co_return documents.answer(request, info);
     if (request.method != "GET" && request.method != "HEAD") co_return failure(methodNotAllowed());
-    http::Response response = textResponse(200, metrics.text(verifier.uses(), store, audit != nullptr ? audit->dropped() : 0));
+    http::Response response = textResponse(200, metrics.text(verifier.uses(), store, audit != nullptr ? audit->dropped() : 0, inventory));
     co_return response;
   }
 

@@ -10,6 +10,7 @@
 #include "http/http.h"
 #include "server/audit.h"
 #include "server/registry.h"
+#include "token/inventory.h"
 #include "token/issuer.h"
 #include "token/verifier.h"
 
@@ -17,12 +18,13 @@
 namespace podpass::server {
 
 struct ApiServerOptions {
-  std::string serverAddress;              // "127.0.0.1:6443", told in GET /api
-  std::string jwksUri;                    // in the discovery document
-  std::chrono::seconds maxTokenLife{0};   // --service-account-max-token-expiration; 0: no limit
-  bool extendTokens = true;               // --service-account-extend-token-expiration
-  std::chrono::seconds jwksMaxAge{3600};  // --jwks-max-age: how long relying parties may keep the issuer's documents
-  AuditLog* audit = nullptr;              // outlives the server; null: nothing is written
+  std::string serverAddress;                    // "127.0.0.1:6443", told in GET /api
+  std::string jwksUri;                          // in the discovery document
+  std::chrono::seconds maxTokenLife{0};         // --service-account-max-token-expiration; 0: no limit
+  bool extendTokens = true;                     // --service-account-extend-token-expiration
+  std::chrono::seconds jwksMaxAge{3600};        // --jwks-max-age: how long relying parties may keep the issuer's documents
+  AuditLog* audit = nullptr;                    // outlives the server; null: nothing is written
+  const token::Inventory* inventory = nullptr;  // for metrics; outlives the server
 };
 
 // Everything it refers to outlives it. handle() is called on the connections' event loops and is thread-safe.

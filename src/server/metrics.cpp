@@ -154,7 +154,8 @@ std::shared_ptr<void> Metrics::longRunning(const RequestInfo& info) {
                                [](void* counted) { static_cast<Series*>(counted)->running.fetch_sub(1, std::memory_order_relaxed); });
 }
 
-std::string Metrics::text(const token::TokenUses& uses, const Store& store, std::uint64_t auditDropped) const {
+std::string Metrics::text(const token::TokenUses& uses, const Store& store, std::uint64_t auditDropped,
+                          const token::Inventory* inventory) const {
   std::vector<const Series*> live;
   for (const std::atomic<Series*>& each : series_)
     if (const Series* found = each.load(std::memory_order_acquire)) live.push_back(found);
@@ -228,6 +229,11 @@ std::string Metrics::text(const token::TokenUses& uses, const Store& store, std:
   counter("serviceaccount_invalid_legacy_auto_token_uses_total", "Uses of tokens that the cleaner had marked invalid.", uses.invalidated);
   single(out, "apiserver_audit_events_dropped_total", "counter", "Audit events that the disk did not take.",
          static_cast<double>(auditDropped));
+  if (inventory != nullptr) {
+    single(out, "podpass_issued_tokens", "gauge", "Tokens in the inventory.", static_cast<double>(inventory->size()));
+    single(out, "podpass_issued_tokens_unlisted_total", "counter", "Live tokens that the inventory had no room for.",
+           static_cast<double>(inventory->unlisted()));
+  }
   single(out, "podpass_store_revision", "gauge", "Revision of the store.", static_cast<double>(store.revision()));
   head(out, "apiserver_storage_objects", "gauge", "Stored objects by resource.");
   for (const api::Kind* kind : api::allKinds()) {

@@ -11,6 +11,7 @@
 
 #include "server/request_info.h"
 #include "store/store.h"
+#include "token/inventory.h"
 #include "token/verifier.h"
 
 namespace podpass::server {
@@ -32,7 +33,8 @@ class Metrics {
   // Alive as long as the stream: apiserver_longrunning_requests.
   [[nodiscard]] std::shared_ptr<void> longRunning(const RequestInfo& info);
 
-  [[nodiscard]] std::string text(const token::TokenUses& uses, const Store& store, std::uint64_t auditDropped) const;
+  [[nodiscard]] std::string text(const token::TokenUses& uses, const Store& store, std::uint64_t auditDropped,
+                                 const token::Inventory* inventory) const;  // inventory null: nothing is said of it
 
  private:
   struct Series;

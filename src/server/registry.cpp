@@ -214,13 +214,20 @@ std::uint64_t Registry::version(const api::Kind& kind) const {
   return found == versions_.end() ? store_.revision() : found->second.load(std::memory_order_acquire);
 }
 
+const Computed* Registry::computed(const api::Kind& kind) const {
+  const auto found = kind.isComputed ? computed_.find(&kind) : computed_.end();
+  return found == computed_.end() ? nullptr : &found->second;
+}
+
 Result<DocumentPtr> Registry::read(const api::Kind& kind, const std::string& ns, const std::string& name) const {
-  DocumentPtr found = get(kind, ns, name);
+  const Computed* made = computed(kind);
+  DocumentPtr found = made != nullptr ? made->get(ns, name) : get(kind, ns, name);
   if (!found) return notFound(kind, name);
   return found;
 }
 
 Result<ListPage> Registry::list(const api::Kind& kind, const ListOptions& options) const {
+  if (const Computed* made = computed(kind)) return made->list(options);
   const std::string prefix = prefixOf(kind, options.ns);
   std::string after;
   std::uint64_t at = options.atRevision;
@@ -526,8 +533,20 @@ asio::awaitable<Result<DocumentPtr>> Registry::patch(Context& context, const api
   co_return done;
 }
 
+asio::awaitable<Result<Deleted>> Registry::removeComputed(Context& context, const api::Kind& kind, api::ObjectName name,
+                                                          api::DeleteOptions options) {
+  const Computed* made = computed(kind);
+  const DocumentPtr current = made != nullptr ? made->get(name.ns, name.name) : nullptr;
+  if (!current || !made->remove) co_return notFound(kind, name.name);
+  if (Result<void> met = preconditions(kind, current->value, name.name, options); !met) co_return met.error();
+  const Result<void> done = co_await made->remove(context, name.name);
+  if (!done) co_return done.error();
+  co_return Deleted{current, true};
+}
+
 asio::awaitable<Result<Deleted>> Registry::remove(Context& context, const api::Kind& kind, api::ObjectName name,
                                                   api::DeleteOptions options) {
+  if (kind.isComputed) co_return co_await removeComputed(context, kind, std::move(name), std::move(options));
   const std::string key = keyOf(kind, kind.namespaced ? name.ns : "", name.name);
   for (int attempt = 1;; ++attempt) {
     const DocumentPtr current = store_.get(key);

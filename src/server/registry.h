@@ -33,11 +33,20 @@ struct ListPage {
   std::uint64_t revision = 0;
   std::string continueToken;
   std::optional<std::uint64_t> remaining;
+  std::vector<std::string> warnings = {};  // for the client
 };
 
 struct Deleted {
   DocumentPtr object;  // the last state, or the object that is now being deleted
   bool gone = false;   // removed from the store
+};
+
+// Where the objects of a kind come from that is made when somebody asks (api::Kind::isComputed). Thread-safe; `list` and `get` may take
+// milliseconds, so no event loop calls them. Documents begin with kind and apiVersion.
+struct Computed {
+  std::function<Result<ListPage>(const ListOptions& options)> list;
+  std::function<DocumentPtr(const std::string& ns, const std::string& name)> get;                     // null: there is none
+  std::function<asio::awaitable<Result<void>>(Context& context, std::string name)> remove = nullptr;  // for kinds that allow it
 };
 
 enum class PatchType { Json, Merge, StrategicMerge, Apply };
@@ -51,6 +60,9 @@ class Registry final : public auth::ObjectReader {
   void setAdmission(const Admission* admission) { admission_ = admission; }
   // Null: no webhooks are called. May be set while requests are served, once.
   void setWebhooks(const WebhookAdmission* webhooks) { webhooks_.store(webhooks); }
+
+  // Before anything is served.
+  void setComputed(const api::Kind& kind, Computed objects) { computed_[&kind] = std::move(objects); }
 
   [[nodiscard]] Result<DocumentPtr> read(const api::Kind& kind, const std::string& ns, const std::string& name) const;
   [[nodiscard]] Result<ListPage> list(const api::Kind& kind, const ListOptions& options) const;
@@ -78,6 +90,9 @@ class Registry final : public auth::ObjectReader {
   static std::string prefixOf(const api::Kind& kind, const std::string& ns);
 
  private:
+  [[nodiscard]] const Computed* computed(const api::Kind& kind) const;
+  asio::awaitable<Result<Deleted>> removeComputed(Context& context, const api::Kind& kind, api::ObjectName name,
+                                                  api::DeleteOptions options);
   using Change = std::function<Result<json::object>(const json::object& current)>;
   asio::awaitable<Result<DocumentPtr>> modify(Context& context, const api::Kind& kind, api::ObjectName name, Change change,
                                               std::string subresource, bool applied = false);
@@ -95,6 +110,7 @@ class Registry final : public auth::ObjectReader {
   const Clock& clock_;
   const Admission* admission_ = nullptr;
   std::atomic<const WebhookAdmission*> webhooks_ = nullptr;
+  std::map<const api::Kind*, Computed> computed_;
   std::map<std::string, std::atomic<std::uint64_t>, std::less<>> versions_;  // by qualified plural: the revision of the last change
   std::unique_ptr<Subscription> subscription_;                               // last: it writes versions_
 };

@@ -1,6 +1,7 @@
 #include "server/resources.h"
 
 #include "api/codec.h"
+#include "base/offload.h"
 #include "base/text.h"
 #include "server/access.h"
 #include "server/representation.h"
@@ -144,15 +145,26 @@ asio::awaitable<http::Response> Resources::answer(const http::Request& request, 
     co_return co_await watch(registry_, kind, *std::move(options), as, clock_, stopping_);
   }
   if (info.verb == "get") {
-    Result<DocumentPtr> found = registry_.read(kind, info.ns, info.name);
+    auto read = [this, &kind, &info] { return registry_.read(kind, info.ns, info.name); };
+    Result<DocumentPtr> found;
+    if (kind.isComputed)
+      found = co_await offload(waiters_, std::move(read));
+    else
+      found = read();
     if (!found) co_return failure(found.error());
     co_return objectResponse(200, kind, *found, as, clock_.now());
   }
   if (info.verb == "list") {
     Result<ListOptions> options = listOptions(request, info, registry_.store().revision());
     if (!options) co_return failure(options.error());
-    Result<ListPage> page = registry_.list(kind, *options);
+    auto list = [this, &kind, &options] { return registry_.list(kind, *options); };
+    Result<ListPage> page;
+    if (kind.isComputed)
+      page = co_await offload(waiters_, std::move(list));
+    else
+      page = list();
     if (!page) co_return failure(page.error());
+    std::ranges::move(page->warnings, std::back_inserter(context.warnings));
     co_return listResponse(kind, *page, as, clock_.now());
   }
   if (info.verb == "patch" && item) co_return co_await patch(request, info, context, as);

@@ -42,7 +42,7 @@ class Resources {
   const Clock& clock_;
   const std::atomic<bool>& stopping_;
   const std::atomic<api::NodeAccess*>& nodeAccess_;
-  asio::thread_pool& waiters_;  // for blocking calls to the node: logs, exec URLs
+  asio::thread_pool& waiters_;  // for what blocks or takes long: calls to the node, kinds that are computed
 };
 
 }  // namespace podpass::server

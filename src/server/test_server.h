@@ -6,9 +6,11 @@
 #include <stdexcept>
 #include <string>
 
+#include "api/kinds.h"
 #include "http/message.h"
 #include "jose/test_keys.h"
 #include "server/api_server.h"
+#include "server/issued_tokens.h"
 #include "server/webhook_admission.h"
 #include "store/store.h"
 
@@ -43,6 +45,7 @@ class TestServer {
       : api_(std::move(options), registry, admission, authenticator, authorizer, issuer, verifier, ring, clock) {
     registry.setAdmission(&admission);
     registry.setWebhooks(&webhooks);
+    registry.setComputed(api::issuedTokenKind(), issuedTokens(registry, inventory, ring, revocations, clock));
     require(static_cast<bool>(revocations.start()), "revocations");
     require(ask("POST", "/api/v1/namespaces", R"({"metadata":{"name":"default"}})").status == 201, "namespace");
     require(ask("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})").status == 201, "account");
@@ -107,7 +110,8 @@ class TestServer {
   http::Client client;
   WebhookAdmission webhooks{*store, registry, client};
   Snapshot<token::KeyRing> ring{testRing()};
-  token::Issuer issuer{kIssuer, ring};
+  token::Inventory inventory{"", clock, [] { return WallTime{}; }};  // not started: in memory
+  token::Issuer issuer{kIssuer, ring, nullptr, &inventory};
   token::Revocations revocations{*store, clock, [] { return std::nullopt; }};
   token::Verifier verifier{{kIssuer},
                            {kApiAudience},

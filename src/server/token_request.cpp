@@ -93,7 +93,7 @@ asio::awaitable<Result<json::object>> TokenRequests::answer(Context& context, st
   }
   claims.jti = randomUuid();
   context.annotations["authentication.kubernetes.io/issued-credential-id"] = "JTI=" + claims.jti;
-  auto sign = [this, claims] { return issuer_.issue(claims); };
+  auto sign = [this, claims, requester = context.user.name] { return issuer_.issue(claims, requester); };
   Result<Secret> token = co_await offload(signers_, std::move(sign));
   if (!token) co_return Error{Reason::Internal, "Internal error occurred: failed to generate token: " + token.error().sentence};
 

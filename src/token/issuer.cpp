@@ -2,6 +2,8 @@
 
 #include <boost/json.hpp>
 
+#include "token/inventory.h"
+
 namespace podpass::token {
 namespace {
 
@@ -54,7 +56,7 @@ Result<Secret> sign(const jose::Key& key, const std::string& payload) {
 }  // namespace
 
 // Members in bytewise order at each level: the bytes that kube-apiserver signs (it marshals a Go map).
-Result<Secret> Issuer::issue(const BoundClaims& claims) const {
+Result<Secret> Issuer::issue(const BoundClaims& claims, std::string_view requester) const {
   std::string audiences;
   for (const std::string& audience : claims.audiences) audiences += (audiences.empty() ? "" : ",") + text(audience);
   const std::string issued = std::to_string(claims.issuedAt);
@@ -69,7 +71,11 @@ Result<Secret> Issuer::issue(const BoundClaims& claims) const {
     const std::shared_ptr<const KeyRing> ring = ring_.load();
     const jose::Key& key = ring->signerFor(claims.audiences);
     const Result<void> kept = keep_ ? keep_(key, claims.expires) : Result<void>();
-    if (kept) return sign(key, payload);
+    if (kept) {
+      Result<Secret> token = sign(key, payload);
+      if (token && inventory_ != nullptr) inventory_->add(claims, {url_, key.kid, requester});
+      return token;
+    }
     if (kept.error().reason != Reason::Conflict || attempt == kTries) return kept.error();
   }
 }

@@ -37,6 +37,8 @@ struct LegacyClaims {
   ObjectRef serviceAccount;
 };
 
+class Inventory;
+
 // Keeps a key in the ring until a token of it expires (seconds since the epoch); Conflict: the key has left, another signs now.
 using KeepKey = std::function<Result<void>(const jose::Key& key, std::int64_t expires)>;
 
@@ -44,10 +46,11 @@ using KeepKey = std::function<Result<void>(const jose::Key& key, std::int64_t ex
 // pool.
 class Issuer {
  public:
-  // `keep` is asked before each bound token is signed; null: the ring's keys stay.
-  Issuer(std::string issuerUrl, const Snapshot<KeyRing>& ring, KeepKey keep = nullptr)
-      : url_(std::move(issuerUrl)), ring_(ring), keep_(std::move(keep)) {}
-  [[nodiscard]] Result<Secret> issue(const BoundClaims& claims) const;
+  // `keep` is asked before each bound token is signed; null: the ring's keys stay. `inventory` is told of each afterwards; null: nobody is.
+  Issuer(std::string issuerUrl, const Snapshot<KeyRing>& ring, KeepKey keep = nullptr, Inventory* inventory = nullptr)
+      : url_(std::move(issuerUrl)), ring_(ring), keep_(std::move(keep)), inventory_(inventory) {}
+  // `requester`: the user who asked for it, for the inventory.
+  [[nodiscard]] Result<Secret> issue(const BoundClaims& claims, std::string_view requester = {}) const;
   [[nodiscard]] Result<Secret> issueLegacy(const LegacyClaims& claims) const;  // iss is kubernetes/serviceaccount
   [[nodiscard]] const std::string& url() const { return url_; }
 
@@ -55,6 +58,7 @@ class Issuer {
   std::string url_;
   const Snapshot<KeyRing>& ring_;
   KeepKey keep_;
+  Inventory* inventory_;
 };
 
 }  // namespace podpass::token

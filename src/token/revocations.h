@@ -39,6 +39,7 @@ class Revocations {
   void stop();
   // Unauthorized: revoked; the sentence names the TokenRevocation. Costs one atomic read when there are no revocations, else a few hashes.
   [[nodiscard]] Result<void> check(const Revocable& token) const;
+  [[nodiscard]] bool empty() const { return count_.load() == 0; }
   // {"issuer":…,"revocations":[…]} for relying parties: each entry has either `jti`, `sub`, `pod` or `node`, all but the first with
   // `issuedBefore`, and `expires` when that is known (NumericDates of RFC 7519 §2). Made once per change.
   [[nodiscard]] std::shared_ptr<const std::string> document(std::string_view issuer) const;

@@ -49,8 +49,10 @@ bool isDeleted(const json::object& object, WallTime now) {
 
 // What a token of ours says: its form, issuer and signature were checked, its times and bound objects were not.
 struct Proven {
-  bool legacy = false;
-  json::object payload;
+  Proven(bool isLegacy, json::object says) : legacy(isLegacy), payload(std::move(says)) {}
+  const bool legacy;
+  const json::object payload;
+  mutable std::atomic<bool> noted = false;  // that it was accepted
 };
 
 // Tokens that were proven a moment ago. Only what cannot change: times and bound objects are judged at each call.
@@ -96,6 +98,7 @@ struct Verifier::Parts {
   const Revocations* revocations;
   ProvenTokens proven;
   Snapshot<LegacyUse> legacyUse;
+  Snapshot<TokenUse> tokenUse;
   mutable TokenUses uses;
 
   // Counts a refusal; that something could not be found out is none.
@@ -117,7 +120,7 @@ struct Verifier::Parts {
   }
 
   // Whether the issuer of this ring made the token, and what it says.
-  Result<Proven> prove(std::string_view compact, const KeyRing& keys) const {
+  Result<std::shared_ptr<const Proven>> prove(std::string_view compact, const KeyRing& keys) const {
     const auto bad = [this](TokenCheck check, Error cause) {
       return failed(check, Error{Reason::Unauthorized, "invalid bearer token", "", std::make_shared<Error>(std::move(cause))});
     };
@@ -132,11 +135,17 @@ struct Verifier::Parts {
     if (!legacy && std::find(issuers.begin(), issuers.end(), issuer) == issuers.end())
       return bad(TokenCheck::Issuer, refused("token issuer " + quoted(issuer.substr(0, 256)) + " is invalid"));
     if (Result<void> good = signature(keys, *jws); !good) return good.error();
-    return Proven{legacy, std::move(jws->payload)};
+    return std::make_shared<const Proven>(legacy, std::move(jws->payload));
   }
 
   Result<Identity> judge(const Proven& token, std::string_view compact, std::span<const std::string> audiences) {
-    return token.legacy ? legacyToken(token.payload, compact, audiences) : boundToken(token.payload, audiences);
+    if (token.legacy) return legacyToken(token.payload, compact, audiences);
+    Result<Identity> identity = boundToken(token.payload, audiences);
+    if (identity && !token.noted.load(std::memory_order_relaxed) && !token.noted.exchange(true)) {
+      const std::string_view jti = textAt(token.payload, {"jti"});
+      if (const std::shared_ptr<const TokenUse> accepted = tokenUse.load(); accepted && !jti.empty()) (*accepted)(jti);
+    }
+    return identity;
   }
 
   Result<std::vector<std::string>> audiences(const json::object& payload, std::span<const std::string> asked) const {
@@ -341,7 +350,7 @@ struct Verifier::Parts {
 
 Verifier::Verifier(std::vector<std::string> issuers, std::vector<std::string> apiAudiences, const Snapshot<KeyRing>& ring,
                    BoundObjects objects, const Clock& clock, const Revocations* revocations)
-    : parts_(new Parts{std::move(issuers), std::move(apiAudiences), ring, std::move(objects), clock, revocations, {}, {}, {}}) {}
+    : parts_(new Parts{std::move(issuers), std::move(apiAudiences), ring, std::move(objects), clock, revocations, {}, {}, {}, {}}) {}
 Verifier::~Verifier() = default;
 
 std::string_view nameOf(TokenCheck check) {
@@ -353,6 +362,7 @@ std::string_view nameOf(TokenCheck check) {
 const std::vector<std::string>& Verifier::apiAudiences() const { return parts_->apiAudiences; }
 const Revocations* Verifier::revocations() const { return parts_->revocations; }
 const TokenUses& Verifier::uses() const { return parts_->uses; }
+void Verifier::onUse(TokenUse accepted) { parts_->tokenUse.store(std::make_shared<const TokenUse>(std::move(accepted))); }
 void Verifier::onLegacyUse(LegacyUse due) { parts_->legacyUse.store(std::make_shared<const LegacyUse>(std::move(due))); }
 
 std::optional<Result<Identity>> Verifier::verifyKnown(std::string_view compactToken, std::span<const std::string> audiences) const {
@@ -373,10 +383,10 @@ Result<Identity> Verifier::verify(std::string_view compactToken, std::span<const
   if (token) {
     ++parts_->uses.known;
   } else {
-    Result<Proven> proven = parts_->prove(compactToken, *keys);
+    Result<std::shared_ptr<const Proven>> proven = parts_->prove(compactToken, *keys);
     if (!proven) return proven.error();
     ++parts_->uses.proven;
-    token = std::make_shared<const Proven>(*std::move(proven));
+    token = *std::move(proven);
     parts_->proven.add(digest, keys, parts_->clock.steady(), token);
   }
   return parts_->judge(*token, compactToken, audiences);

@@ -71,6 +71,10 @@ class Verifier {
   // neither today nor tomorrow. It must not block.
   using LegacyUse = std::function<void(const std::string& ns, const std::string& secret)>;
   void onLegacyUse(LegacyUse due);
+  // `accepted` is called, on the verifying thread, when a bound token with a jti was accepted and its signature had been checked for that
+  // or a moment before: of a token in constant use every 10 s. It must not block.
+  using TokenUse = std::function<void(std::string_view jti)>;
+  void onUse(TokenUse accepted);
 
  private:
   struct Parts;

@@ -78,6 +78,7 @@ Kinds makeKinds() {
               &signingKeyKind(),
               &tokenRevocationKind(),
               &issuedTokenKind(),
+              &tokenIssuerKind(),
               &tokenInjectionKind(),
               &podIdentityAssociationKind(),
               &iamRoleKind(),

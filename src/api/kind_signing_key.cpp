@@ -13,6 +13,8 @@ void onlyForward(const json::object& now, const json::object& before, Causes& ca
     causes.push_back(forbiddenField("spec.revoked", "a revoked key's private half is gone; rotate to a new key instead"));
 }
 
+json::value tokensOf(const json::object& object, WallTime) { return json::value(integerAt(object, {"status", "liveTokens"})); }
+
 }  // namespace
 
 const Kind& signingKeyKind() {
@@ -43,10 +45,14 @@ const Kind& signingKeyKind() {
                          flag("verifyOnly", 9, "The private half is not here."),
                          text("sealedBy", 10, "The key-encryption key that the private half is sealed with."),
                          time("legacyTokensMovedTime", 11, "When token Secrets that it had signed were signed anew by its successor."),
-                         anything("publicKey", 12, "The JWK that is published.")},
+                         anything("publicKey", 12, "The JWK that is published."),
+                         integer("liveTokens", 13, "Its tokens that this server has issued and that are alive; counted when it is read.")},
                         "Where it is in its life.")},
-      .columns = {textColumn("KID", {"status", "kid"}, "<none>"), textColumn("Algorithm", {"spec", "algorithm"}),
-                  textColumn("State", {"status", "state"}, "Pending"), textColumn("Tokens-Until", {"status", "tokensUntil"}, "<none>"),
+      .columns = {textColumn("KID", {"status", "kid"}, "<none>"),
+                  textColumn("Algorithm", {"spec", "algorithm"}),
+                  textColumn("State", {"status", "state"}, "Pending"),
+                  {.name = "Tokens", .type = "integer", .doc = "Those that are alive.", .cell = tokensOf},
+                  textColumn("Tokens-Until", {"status", "tokensUntil"}, "<none>"),
                   ageColumn()},
       // No /status: whoever could write it could have any key trusted.
       .validateUpdate = onlyForward};

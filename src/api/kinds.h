@@ -31,6 +31,7 @@ const Kind& leaseKind();
 const Kind& signingKeyKind();
 const Kind& tokenRevocationKind();
 const Kind& issuedTokenKind();
+const Kind& tokenIssuerKind();
 const Kind& mutatingWebhookConfigurationKind();
 const Kind& validatingWebhookConfigurationKind();
 

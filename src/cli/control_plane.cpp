@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "cli/last_run.h"
 #include "server/issued_tokens.h"
+#include "server/token_issuers.h"
 
 namespace podpass::cli {
 namespace {
@@ -155,7 +156,10 @@ Result<void> ControlPlane::assemble() {
   if (Result<void> started = revocations_->start(); !started) return started;
   verifier_ = std::make_unique<token::Verifier>(issuers_, flags_.apiAudiences, ring, objects, tokenClock_, revocations_.get());
   verifier_->onUse([this](std::string_view jti) { inventory_->used(jti); });
-  registry_->setComputed(api::issuedTokenKind(), server::issuedTokens(*registry_, *inventory_, ring, *revocations_, clock_));
+  liveTokens_ = std::make_unique<server::LiveTokens>(*inventory_, ring, *revocations_, clock_);
+  registry_->setComputed(api::issuedTokenKind(), server::issuedTokens(*registry_, *liveTokens_));
+  registry_->setComputed(api::tokenIssuerKind(), server::tokenIssuers(*registry_, *liveTokens_, issuers_));
+  registry_->setSupplement(api::signingKeyKind(), server::livesOfKeys(*liveTokens_));
   oidcPool_ = std::make_unique<boost::asio::thread_pool>(1);
   Result<std::unique_ptr<auth::Oidc>> oidc = flags_.oidc.open(*oidcPool_, clock_);
   if (!oidc) return oidc.error();
@@ -169,6 +173,7 @@ Result<void> ControlPlane::assemble() {
   }
   server::ApiServerOptions options{.serverAddress = url_.substr(std::string_view("https://").size()),
                                    .jwksUri = flags_.keys.jwksUri.empty() ? url_ + "/openid/v1/jwks" : flags_.keys.jwksUri,
+                                   .issuers = issuers_,
                                    .maxTokenLife = std::chrono::seconds(flags_.maxTokenSeconds),
                                    .extendTokens = flags_.extendTokens,
                                    .jwksMaxAge = jwksMaxAge_,

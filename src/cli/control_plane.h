@@ -17,6 +17,7 @@
 #include "http/http.h"
 #include "server/api_server.h"
 #include "server/audit.h"
+#include "server/live_tokens.h"
 #include "server/local_client.h"
 #include "server/webhook_admission.h"
 #include "token/inventory.h"
@@ -71,7 +72,7 @@ class ControlPlane {
   [[nodiscard]] const std::string& host() const { return host_; }  // where it can be reached from this machine
   [[nodiscard]] unsigned short port() const { return listener_->port(); }
   [[nodiscard]] const std::string& url() const { return url_; }
-  [[nodiscard]] const std::string& issuerUrl() const { return issuers_.front(); }
+  [[nodiscard]] const std::vector<std::string>& issuers() const { return issuers_; }  // the first signs
   [[nodiscard]] const crypto::Authority& authority() const { return *authority_; }
   [[nodiscard]] const http::TlsFiles& tls() const { return tls_; }
   [[nodiscard]] api::Client& client() { return *client_; }  // with all rights
@@ -123,6 +124,7 @@ class ControlPlane {
   std::unique_ptr<token::Inventory> inventory_;
   std::unique_ptr<token::Issuer> issuer_;
   std::unique_ptr<token::Revocations> revocations_;
+  std::unique_ptr<server::LiveTokens> liveTokens_;
   std::unique_ptr<token::Verifier> verifier_;
   std::unique_ptr<boost::asio::thread_pool> oidcPool_;
   std::unique_ptr<auth::Oidc> oidc_;

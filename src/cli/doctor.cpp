@@ -8,6 +8,7 @@ void addDoctor(CLI::App& app, Chosen& chosen) {
   CLI::App* doctor = app.add_subcommand("doctor", "find out why something was refused, and the mend");
   doctor->require_subcommand(1);
   addDoctorIssuer(*doctor, chosen);
+  addDoctorMigration(*doctor, chosen);
   addDoctorRequest(*doctor, chosen);
 }
 

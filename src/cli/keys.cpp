@@ -8,6 +8,7 @@
 #include "api/codec.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/table_text.h"
 #include "cli/verbs.h"
 #include "client/remote_client.h"
 #include "jose/jws.h"
@@ -25,7 +26,7 @@ constexpr auto kRepublish = 60s;  // while watching: also when nothing was heard
 
 struct KeysOptions {
   client::AccessChoice access = {};
-  std::string output = "text", algorithm = {}, key = {}, directory = {}, kekFile = {}, newKekFile = {};
+  std::string output = "text", algorithm = {}, key = {}, directory = {}, issuer = {}, kekFile = {}, newKekFile = {};
   bool yes = false, watch = false;
 };
 
@@ -73,15 +74,16 @@ Result<int> list(client::RemoteClient& client, const KeysOptions& options) {
     std::fputs(options.output == "json" ? (json::serialize(all) + "\n").c_str() : api::toYaml(all).c_str(), stdout);
     return kYes;
   }
-  std::printf("%-24s %-43s %-11s %-10s %s\n", "NAME", "KID", "ALGORITHM", "STATE", "TOKENS UNTIL");
+  std::vector<std::vector<std::string>> rows{{"NAME", "KID", "ALGORITHM", "STATE", "TOKENS", "TOKENS UNTIL"}};
   for (const json::object& key : *keys) {
     const auto text = [&](std::initializer_list<std::string_view> path) {
       const std::string_view found = textAt(key, path);
       return found.empty() ? std::string("-") : std::string(found);
     };
-    std::printf("%-24s %-43s %-11s %-10s %s\n", text({"metadata", "name"}).c_str(), text({"status", "kid"}).c_str(),
-                text({"spec", "algorithm"}).c_str(), stateOf(key).c_str(), text({"status", "tokensUntil"}).c_str());
+    rows.push_back({text({"metadata", "name"}), text({"status", "kid"}), text({"spec", "algorithm"}), stateOf(key),
+                    std::to_string(integerAt(key, {"status", "liveTokens"})), text({"status", "tokensUntil"})});
   }
+  std::fputs(tableText(rows).c_str(), stdout);
   return kYes;
 }
 
@@ -126,8 +128,9 @@ Result<int> revoke(client::RemoteClient& client, const KeysOptions& options) {
     std::printf("%s is retired already: nothing verifies with it\n", name.c_str());
     return kYes;
   }
+  const std::int64_t alive = integerAt(*found, {"status", "liveTokens"});
   std::string account = "revoking " + name + " (" + state + ") at once:\n";
-  account += "  - every token it signed is refused by this issuer" +
+  account += "  - every token it signed is refused by this issuer, " + std::to_string(alive) + " that live now" +
              (until.empty() ? std::string() : "; the longest would have lived until " + until) + "\n";
   account += "  - token Secrets that it signed are refused until they are made anew: delete them, or empty their data.token\n";
   account += "  - relying parties that keep the old JWKS accept its tokens until their copy is too old (--jwks-max-age)\n";
@@ -167,8 +170,18 @@ struct Published {
   std::string jwksUri;
 };
 
+// The issuer that tokens name now: the discovery document at the root may be another's, if that has the server's own host.
+Result<std::string> signingIssuer(const client::Access& access, client::Credentials& credentials) {
+  const Result<std::string> told = document(access, credentials, "/openid/v1/revocations");
+  if (!told) return told.error();
+  const Result<json::object> parsed = jose::parseStrictObject(*told);
+  if (!parsed) return parsed.error();
+  return std::string(textAt(*parsed, {"issuer"}));
+}
+
 // The static site of an issuer: the keys first, so that no reader of the document finds none.
-Result<Published> publishTo(const fs::path& directory, const client::Access& access, client::Credentials& credentials) {
+Result<Published> publishTo(const fs::path& directory, const std::string& issuerUrl, const client::Access& access,
+                            client::Credentials& credentials) {
   const Result<std::string> discovery = document(access, credentials, "/.well-known/openid-configuration");
   if (!discovery) return discovery.error();
   const Result<std::string> jwks = document(access, credentials, "/openid/v1/jwks");
@@ -179,7 +192,10 @@ Result<Published> publishTo(const fs::path& directory, const client::Access& acc
   if (!keys) return keys.error();
   if (keys->empty())
     return Error{Reason::Unavailable, "the server publishes no keys; what is in " + directory.string() + " was left as it is"};
-  std::string issuer(textAt(*config, {"issuer"}));
+  const Result<std::string> signs = issuerUrl.empty() ? signingIssuer(access, credentials) : issuerUrl;
+  if (!signs) return signs.error();
+  (*config)["issuer"] = *signs;
+  std::string issuer = *signs;
   while (issuer.ends_with('/')) issuer.pop_back();
   // What --jwks-uri says stays; the API server's own path becomes a name that every web server gives a JSON type.
   if (textAt(*config, {"jwks_uri"}).ends_with("/openid/v1/jwks")) (*config)["jwks_uri"] = issuer + "/keys.json";
@@ -217,7 +233,7 @@ class Interrupted {
 Result<int> publish(client::RemoteClient& client, const KeysOptions& options) {
   const fs::path directory = options.directory;
   client::Credentials credentials(client.access());
-  const Result<Published> first = publishTo(directory, client.access(), credentials);
+  const Result<Published> first = publishTo(directory, options.issuer, client.access(), credentials);
   if (!first) return first.error();
   std::printf(
       "%s holds .well-known/openid-configuration for the root of the issuer's URL, and keys.json for %s; both are application/json\n",
@@ -247,7 +263,7 @@ int publishAndWatch(const KeysOptions& options) {
     }
     if (!changed.exchange(false) && std::chrono::steady_clock::now() - last < kRepublish) continue;
     last = std::chrono::steady_clock::now();
-    const Result<Published> done = publishTo(options.directory, client.access(), credentials);
+    const Result<Published> done = publishTo(options.directory, options.issuer, client.access(), credentials);
     if (!done) std::fprintf(stderr, "warning: %s; what was published stays\n", done.error().sentence.c_str());
     if (done && done->changed) std::printf("published\n"), std::fflush(stdout);
   }
@@ -338,6 +354,7 @@ void addKeys(CLI::App& app, Chosen& chosen) {
   CLI::App* publishing =
       addKeysVerb(*keys, chosen, options, "publish", "write the issuer's documents for a bucket or any web server", publish);
   publishing->add_option("directory", options->directory)->required();
+  publishing->add_option("--issuer", options->issuer, "one of the issuers that the server accepts; default: the one that tokens name now");
   publishing->add_flag("--watch", options->watch, "keep them fresh until told to stop");
   CLI::App* rewrapping =
       addKeysVerb(*keys, chosen, options, "rewrap", "replace the key-encryption key and seal everything anew, online", rewrap);

@@ -1,6 +1,7 @@
 #include "cli/sts.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 
 #include "api/iam_names.h"
@@ -16,6 +17,8 @@ namespace podpass::cli {
 namespace {
 
 constexpr const char* kOwnProvider = "podpass";  // the OIDCProvider of this podpass's own issuer
+
+const api::Kind& providerKind() { return *api::findKind("iam.podpass.dev", "v1", "oidcproviders"); }
 
 struct StsVerb {
   StsFlags flags = {.port = 7443};
@@ -73,23 +76,47 @@ Result<irsa::StsOptions> stsFiles(const std::filesystem::path& directory, const 
                           .clockSkew = std::chrono::seconds(flags.clockSkew)};
 }
 
-Result<void> registerOwnIssuer(api::Client& client, const std::string& issuer, const std::string& caPem) {
-  const api::Kind& kind = *api::findKind("iam.podpass.dev", "v1", "oidcproviders");
+namespace {
+
+// What is at `name` has this url and CA afterwards.
+Result<void> registerIssuer(api::Client& client, const std::string& name, const std::string& issuer, const std::string& caPem) {
+  const api::Kind& kind = providerKind();
   json::object spec{{"url", issuer}, {"clientIDs", json::array{"sts.amazonaws.com"}}};
   if (!caPem.empty()) spec["caBundle"] = base64Encode(caPem);
-  Result<DocumentPtr> held = client.get(kind, {"", kOwnProvider});
+  Result<DocumentPtr> held = client.get(kind, {"", name});
   if (!held && held.error().reason != Reason::NotFound) return held.error();
   if (held && textAt((*held)->value, {"spec", "url"}) == issuer &&
       textAt((*held)->value, {"spec", "caBundle"}) == textAt(spec, {"caBundle"}))
     return {};
   if (held)  // the issuer has moved: a provider's url cannot change
-    if (Result<void> removed = client.remove(kind, {"", kOwnProvider}); !removed) return removed;
-  json::object object{{"apiVersion", kind.apiVersion()},
-                      {"kind", kind.kind},
-                      {"metadata", json::object{{"name", kOwnProvider}}},
-                      {"spec", std::move(spec)}};
+    if (Result<void> removed = client.remove(kind, {"", name}); !removed) return removed;
+  json::object object{
+      {"apiVersion", kind.apiVersion()}, {"kind", kind.kind}, {"metadata", json::object{{"name", name}}}, {"spec", std::move(spec)}};
   Result<DocumentPtr> made = client.create(kind, "", std::move(object));
   if (!made && made.error().reason != Reason::AlreadyExists) return made.error();
+  return {};
+}
+
+Result<bool> hasProvider(api::Client& client, const std::string& issuer, const std::string& besides) {
+  const Result<api::Listing> providers = client.list(providerKind(), "", {});
+  if (!providers) return providers.error();
+  return std::any_of(providers->items.begin(), providers->items.end(), [&](const DocumentPtr& each) {
+    return textAt(each->value, {"spec", "url"}) == issuer && textAt(each->value, {"metadata", "name"}) != besides;
+  });
+}
+
+}  // namespace
+
+Result<void> registerOwnIssuers(api::Client& client, const std::vector<std::string>& issuers, const std::string& ownUrl,
+                                const std::string& caPem) {
+  for (const std::string& issuer : issuers) {
+    const bool signs = issuer == issuers.front(), isOwn = issuer == ownUrl || issuer.starts_with(ownUrl + "/");
+    const std::string name = signs ? kOwnProvider : kOwnProvider + ("-" + hexLower(sha256(issuer)).substr(0, 8));
+    const Result<bool> another = signs ? Result<bool>(false) : hasProvider(client, issuer, name);
+    if (!another) return another.error();
+    if (*another) continue;
+    if (Result<void> done = registerIssuer(client, name, issuer, isOwn ? caPem : ""); !done) return done;
+  }
   return {};
 }
 

@@ -25,7 +25,10 @@ struct StsFlags {
 Result<irsa::StsOptions> stsFiles(const std::filesystem::path& directory, const crypto::Authority& authority, const StsFlags& flags,
                                   WallTime now);
 
-// Keeps an OIDCProvider for this podpass's own issuer, with the client id sts.amazonaws.com. `caPem`: "" for the system's roots.
-Result<void> registerOwnIssuer(api::Client& client, const std::string& issuer, const std::string& caPem);
+// Keeps an OIDCProvider for each of this podpass's own issuers, with the client id sts.amazonaws.com: `podpass` for the first, which signs;
+// for the others, unless somebody has made one, `podpass-…`. `caPem`: of issuers below `ownUrl`; others have a certificate of the system's
+// roots.
+Result<void> registerOwnIssuers(api::Client& client, const std::vector<std::string>& issuers, const std::string& ownUrl,
+                                const std::string& caPem);
 
 }  // namespace podpass::cli

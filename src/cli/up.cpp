@@ -72,8 +72,8 @@ Result<std::unique_ptr<irsa::WebhookRole>> startWebhook(ControlPlane& control, i
 
 // STS, with this podpass's own issuer registered.
 Result<std::unique_ptr<irsa::StsServer>> startSts(ControlPlane& control, StsFlags flags, faults::Faults* rehearsal, const Clock& clock) {
-  const std::string caPem = control.issuerUrl() == control.url() ? control.authority().certificatePem() : "";
-  if (Result<void> registered = registerOwnIssuer(control.client(), control.issuerUrl(), caPem); !registered) return registered.error();
+  Result<void> registered = registerOwnIssuers(control.client(), control.issuers(), control.url(), control.authority().certificatePem());
+  if (!registered) return registered.error();
   Result<irsa::StsOptions> options = stsFiles(control.directory(), control.authority(), flags, clock.now());
   if (!options) return options.error();
   options->around = aroundBy(rehearsal, faults::Place::STS);

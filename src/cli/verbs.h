@@ -29,6 +29,7 @@ void addSts(CLI::App& app, Chosen& chosen);
 void addVerify(CLI::App& app, Chosen& chosen);
 void addDoctor(CLI::App& app, Chosen& chosen);
 void addDoctorIssuer(CLI::App& doctor, Chosen& chosen);  // subcommands of doctor
+void addDoctorMigration(CLI::App& doctor, Chosen& chosen);
 void addDoctorRequest(CLI::App& doctor, Chosen& chosen);
 void addCompletion(CLI::App& app, Chosen& chosen);
 

@@ -42,6 +42,14 @@ void addWarnings(http::Response& response, const std::vector<std::string>& warni
   }
 }
 
+// Whoever may read the discovery document at the root may read those below the issuers' paths.
+RequestInfo discoveryRequest(const http::Request& request) {
+  http::Request atRoot;
+  atRoot.method = request.method;
+  atRoot.path = "/.well-known/openid-configuration";
+  return parseRequest(atRoot);
+}
+
 // What is known of a request once it is answered.
 struct Exchange {
   RequestInfo info;
@@ -63,8 +71,8 @@ struct ApiServer::Parts {
         inventory(options.inventory),
         authenticator(authn),
         authorizer(authz),
-        documents(std::move(options.serverAddress), std::move(options.jwksUri), options.jwksMaxAge, registry.store(), issuer, ring,
-                  tokens.revocations(), stopping),
+        documents(std::move(options.serverAddress), std::move(options.jwksUri), options.jwksMaxAge, registry.store(),
+                  options.issuers.empty() ? std::vector{issuer.url()} : options.issuers, ring, tokens.revocations(), stopping),
         tokenRequests({options.maxTokenLife, options.extendTokens}, registry, admission, issuer, tokens, time, signers),
         reviews(tokens, authn.oidc(), authz, time, signers),
         resources(registry, authz, tokenRequests, reviews, time, stopping, nodeAccess, waiters) {}
@@ -87,7 +95,7 @@ struct ApiServer::Parts {
   Resources resources;
 
   asio::awaitable<http::Response> serve(const http::Request& request, Exchange& exchange) {
-    exchange.info = parseRequest(request);
+    exchange.info = documents.describesIssuer(request) ? discoveryRequest(request) : parseRequest(request);
     RequestInfo& info = exchange.info;
     if (info.isResource && info.resource.empty()) info.isResource = false;  // /apis/GROUP/VERSION itself
     const SteadyTime asking = clock.steady();

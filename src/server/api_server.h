@@ -19,7 +19,8 @@ namespace podpass::server {
 
 struct ApiServerOptions {
   std::string serverAddress;                    // "127.0.0.1:6443", told in GET /api
-  std::string jwksUri;                          // in the discovery document
+  std::string jwksUri;                          // in the discovery documents
+  std::vector<std::string> issuers = {};        // whose discovery documents are served, the first at the root; empty: the one that signs
   std::chrono::seconds maxTokenLife{0};         // --service-account-max-token-expiration; 0: no limit
   bool extendTokens = true;                     // --service-account-extend-token-expiration
   std::chrono::seconds jwksMaxAge{3600};        // --jwks-max-age: how long relying parties may keep the issuer's documents

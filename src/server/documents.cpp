@@ -88,19 +88,25 @@ http::Response Documents::health(const http::Request& request, const RequestInfo
   return textResponse(200, request.parameter("verbose") ? lines : "ok");
 }
 
-http::Response Documents::issuerDocument(const RequestInfo& info) const {
-  const std::shared_ptr<const token::KeyRing> keys = ring_.load();
-  const bool isKeys = info.path.starts_with("/openid/v1/jwks");
-  http::Response response = document(
-      std::make_shared<const std::string>(isKeys ? token::jwks(*keys) : token::openidConfiguration(issuer_.url(), jwksUri_, *keys)),
-      isKeys ? "application/jwk-set+json" : "application/json");
+http::Response Documents::openidConfiguration(const http::Request& request) const {
+  std::string path = request.path;
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  const std::string& issuer = issuers_.at(path, request.headers.find("host"));
+  http::Response response =
+      document(std::make_shared<const std::string>(token::openidConfiguration(issuer, jwksUri_, *ring_.load())), "application/json");
+  response.headers.add("Cache-Control", "public, max-age=" + std::to_string(jwksMaxAge_.count()));
+  return response;
+}
+
+http::Response Documents::jwks() const {
+  http::Response response = document(std::make_shared<const std::string>(token::jwks(*ring_.load())), "application/jwk-set+json");
   response.headers.add("Cache-Control", "public, max-age=" + std::to_string(jwksMaxAge_.count()));
   return response;
 }
 
 http::Response Documents::revocations() const {
   if (revocations_ == nullptr) return textResponse(404, "404 page not found\n");
-  http::Response response = document(revocations_->document(issuer_.url()), "application/json");
+  http::Response response = document(revocations_->document(issuers_.signing()), "application/json");
   response.headers.add("Cache-Control", kRevocationsLife);
   return response;
 }
@@ -145,7 +151,8 @@ http::Response Documents::answer(const http::Request& request, const RequestInfo
   }
   if (path == "/version") return jsonResponse(200, versionDocument());
   if (path == "/openid/v1/revocations") return revocations();
-  if (under("/openid") || under("/.well-known")) return issuerDocument(info);
+  if (under("/openid")) return jwks();
+  if (under("/.well-known")) return openidConfiguration(request);
   if (under("/openapi")) return openApi(request, path);
   return discovery(request, path);
 }

@@ -5,8 +5,9 @@
 
 #include "http/http.h"
 #include "server/request_info.h"
+#include "server/served_issuers.h"
 #include "store/store.h"
-#include "token/issuer.h"
+#include "token/key_ring.h"
 #include "token/revocations.h"
 
 namespace podpass::server {
@@ -15,32 +16,36 @@ namespace podpass::server {
 // Thread-safe; everything it refers to outlives it.
 class Documents {
  public:
-  // `serverAddress` is told in GET /api, `jwksUri` in the issuer's discovery document; relying parties may keep
-  // both issuer documents for `jwksMaxAge`, and the one of the revocations for seconds. `revocations` null: it is not served.
+  // `serverAddress` is told in GET /api, `jwksUri` in the issuers' discovery documents; relying parties may keep
+  // both kinds of issuer documents for `jwksMaxAge`, and the one of the revocations for seconds. `issuers`: those whose tokens are
+  // accepted, the first signs. `revocations` null: it is not served.
   Documents(std::string serverAddress, std::string jwksUri, std::chrono::seconds jwksMaxAge, const Store& store,
-            const token::Issuer& issuer, const Snapshot<token::KeyRing>& ring, const token::Revocations* revocations,
+            const std::vector<std::string>& issuers, const Snapshot<token::KeyRing>& ring, const token::Revocations* revocations,
             const std::atomic<bool>& stopping)
       : serverAddress_(std::move(serverAddress)),
         jwksUri_(std::move(jwksUri)),
         jwksMaxAge_(jwksMaxAge),
         store_(store),
-        issuer_(issuer),
+        issuers_(issuers),
         ring_(ring),
         revocations_(revocations),
         stopping_(stopping) {}
+  // A path below an issuer's own is that of its discovery document at the root to whoever decides who may read it.
+  [[nodiscard]] bool describesIssuer(const http::Request& request) const { return issuers_.describes(request.path); }
   // 404 for a path that is not served, 405 for anything but GET and HEAD.
   [[nodiscard]] http::Response answer(const http::Request& request, const RequestInfo& info) const;
 
  private:
   [[nodiscard]] http::Response health(const http::Request& request, const RequestInfo& info) const;
   [[nodiscard]] http::Response revocations() const;
-  [[nodiscard]] http::Response issuerDocument(const RequestInfo& info) const;
+  [[nodiscard]] http::Response jwks() const;
+  [[nodiscard]] http::Response openidConfiguration(const http::Request& request) const;
   [[nodiscard]] http::Response discovery(const http::Request& request, const std::string& path) const;
 
   std::string serverAddress_, jwksUri_;
   std::chrono::seconds jwksMaxAge_;
   const Store& store_;
-  const token::Issuer& issuer_;
+  const ServedIssuers issuers_;
   const Snapshot<token::KeyRing>& ring_;
   const token::Revocations* revocations_;
   const std::atomic<bool>& stopping_;

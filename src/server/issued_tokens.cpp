@@ -57,9 +57,7 @@ Error badContinue(std::string why) { return Error{Reason::BadRequest, "invalid c
 
 class IssuedTokens {
  public:
-  IssuedTokens(Registry& registry, token::Inventory& inventory, const Snapshot<token::KeyRing>& ring, const token::Revocations& revocations,
-               const Clock& clock)
-      : registry_(registry), inventory_(inventory), ring_(ring), revocations_(revocations), clock_(clock) {}
+  IssuedTokens(Registry& registry, LiveTokens& tokens) : registry_(registry), tokens_(tokens) {}
 
   Result<ListPage> list(const ListOptions& options) {
     const Result<std::uint64_t> after = position(options.continueToken);
@@ -69,16 +67,14 @@ class IssuedTokens {
     if (*after == 0) page.warnings = warnings();
     const std::size_t limit = options.limit == 0 ? kMostInPage : std::min(options.limit, kMostInPage);
     const bool selects = !options.labels.everything() || !options.fields.everything();
-    const std::shared_ptr<const token::KeyRing> ring = ring_.load();
     std::uint64_t last = *after;
-    inventory_.visit(*after, [&](std::uint64_t number, const token::IssuedToken& token) {
+    tokens_.visit(*after, [&](std::uint64_t number, const token::IssuedToken& token) {
       if (!options.ns.empty() && token.ns != options.ns) return true;
       if (selects && !mayMatch(token, options.fields)) return true;
-      if (!isLive(token, *ring)) return true;
       DocumentPtr document = documentOf(token);
       if (selects && !(options.labels.matches(document->value) && options.fields.matches(document->value))) return true;
       if (page.items.size() == limit) {
-        page.continueToken = base64UrlEncode(json::serialize(json::object{{"run", inventory_.run()}, {"after", last}}));
+        page.continueToken = base64UrlEncode(json::serialize(json::object{{"run", tokens_.run()}, {"after", last}}));
         return false;
       }
       page.items.push_back(std::move(document));
@@ -89,10 +85,9 @@ class IssuedTokens {
   }
 
   DocumentPtr get(const std::string& ns, const std::string& name) {
-    const std::shared_ptr<const token::KeyRing> ring = ring_.load();
     DocumentPtr document;
-    inventory_.find(name, [&](const token::IssuedToken& token) {
-      if (token.ns == ns && isLive(token, *ring)) document = documentOf(token);
+    tokens_.find(name, [&](const token::IssuedToken& token) {
+      if (token.ns == ns) document = documentOf(token);
     });
     return document;
   }
@@ -107,19 +102,6 @@ class IssuedTokens {
   }
 
  private:
-  [[nodiscard]] bool isLive(const token::IssuedToken& token, const token::KeyRing& ring) const {
-    if (ring.find(token.kid) == nullptr) return false;
-    if (revocations_.empty()) return true;
-    const std::string jti = token::textOf(token.jti), podUid = token.boundKind == "Pod" ? token.bound.uid() : std::string();
-    return static_cast<bool>(revocations_.check({.jti = jti,
-                                                 .ns = token.ns,
-                                                 .account = token.account.name,
-                                                 .pod = token.boundKind == "Pod" ? token.bound.name : std::string_view(),
-                                                 .podUid = podUid,
-                                                 .node = token.node.name,
-                                                 .issuedAt = token.issuedAt}));
-  }
-
   // The number after which a continue token goes on. Those of an earlier run mean nothing: the client lists again.
   [[nodiscard]] Result<std::uint64_t> position(const std::string& continueToken) const {
     if (continueToken.empty()) return std::uint64_t{0};
@@ -129,7 +111,7 @@ class IssuedTokens {
     const json::value parsed = json::parse(*text, failed);
     if (failed || !parsed.is_object() || integerAt(parsed.get_object(), {"after"}) <= 0)
       return badContinue("it was not made by this server");
-    if (static_cast<std::uint64_t>(integerAt(parsed.get_object(), {"run"})) != inventory_.run())
+    if (static_cast<std::uint64_t>(integerAt(parsed.get_object(), {"run"})) != tokens_.run())
       return Error{Reason::Expired,
                    "The provided continue parameter is of a server that has been restarted. You must start a new list without the continue "
                    "parameter."};
@@ -137,9 +119,9 @@ class IssuedTokens {
   }
 
   [[nodiscard]] std::vector<std::string> warnings() const {
-    const token::Inventory::Gaps gaps = inventory_.gaps();
+    const token::Inventory::Gaps gaps = tokens_.gaps();
     std::vector<std::string> all;
-    if (gaps.until > clock_.now())
+    if (gaps.until > tokens_.clock().now())
       all.push_back("not every live token is listed: this server has issued others, which live " +
                     (gaps.until == WallTime::max() ? "nobody knows how long" : "until " + rfc3339(gaps.until) + " at most"));
     if (gaps.killedAfter)
@@ -148,17 +130,13 @@ class IssuedTokens {
   }
 
   Registry& registry_;
-  token::Inventory& inventory_;
-  const Snapshot<token::KeyRing>& ring_;
-  const token::Revocations& revocations_;
-  const Clock& clock_;
+  LiveTokens& tokens_;
 };
 
 }  // namespace
 
-Computed issuedTokens(Registry& registry, token::Inventory& inventory, const Snapshot<token::KeyRing>& ring,
-                      const token::Revocations& revocations, const Clock& clock) {
-  const auto tokens = std::make_shared<IssuedTokens>(registry, inventory, ring, revocations, clock);
+Computed issuedTokens(Registry& registry, LiveTokens& live) {
+  const auto tokens = std::make_shared<IssuedTokens>(registry, live);
   return {.list = [tokens](const ListOptions& options) { return tokens->list(options); },
           .get = [tokens](const std::string& ns, const std::string& name) { return tokens->get(ns, name); },
           .remove = [tokens](Context& context, std::string name) { return tokens->revoke(context, std::move(name)); }};

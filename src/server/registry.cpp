@@ -219,10 +219,27 @@ const Computed* Registry::computed(const api::Kind& kind) const {
   return found == computed_.end() ? nullptr : &found->second;
 }
 
+void Registry::supplement(const api::Kind& kind, std::span<DocumentPtr> documents) const {
+  const auto found = supplements_.find(&kind);
+  if (found == supplements_.end()) return;
+  std::vector<std::shared_ptr<Document>> copies;
+  std::vector<json::object*> objects;
+  for (const DocumentPtr& document : documents) {
+    copies.push_back(std::make_shared<Document>(*document));
+    objects.push_back(&copies.back()->value);
+  }
+  found->second(std::move(objects));
+  for (std::size_t i = 0; i < copies.size(); ++i) {
+    copies[i]->text = json::serialize(copies[i]->value);
+    documents[i] = std::move(copies[i]);
+  }
+}
+
 Result<DocumentPtr> Registry::read(const api::Kind& kind, const std::string& ns, const std::string& name) const {
   const Computed* made = computed(kind);
   DocumentPtr found = made != nullptr ? made->get(ns, name) : get(kind, ns, name);
   if (!found) return notFound(kind, name);
+  supplement(kind, {&found, 1});
   return found;
 }
 
@@ -260,10 +277,14 @@ Result<ListPage> Registry::list(const api::Kind& kind, const ListOptions& option
       if (options.limit != 0 && page.items.size() == options.limit && (range->more || i + 1 < range->entries.size())) {
         page.continueToken = continueToken(entry.key.substr(prefix.size()), range->revision);
         if (!selects) page.remaining = range->remaining;
+        supplement(kind, page.items);
         return page;
       }
     }
-    if (!range->more || range->entries.empty()) return page;
+    if (!range->more || range->entries.empty()) {
+      supplement(kind, page.items);
+      return page;
+    }
     after = range->entries.back().key;
     at = range->revision;
   }

@@ -61,9 +61,14 @@ class Registry final : public auth::ObjectReader {
   // Null: no webhooks are called. May be set while requests are served, once.
   void setWebhooks(const WebhookAdmission* webhooks) { webhooks_.store(webhooks); }
 
-  // Before anything is served.
+  // Adds to objects that are read or listed what is not stored of them. Takes milliseconds, as Computed does.
+  using Supplement = std::function<void(std::vector<json::object*> objects)>;
+  // Both before anything is served.
+  void setSupplement(const api::Kind& kind, Supplement supplement) { supplements_[&kind] = std::move(supplement); }
   void setComputed(const api::Kind& kind, Computed objects) { computed_[&kind] = std::move(objects); }
 
+  // Whether read and list take milliseconds.
+  [[nodiscard]] bool isSlow(const api::Kind& kind) const { return kind.isComputed || supplements_.contains(&kind); }
   [[nodiscard]] Result<DocumentPtr> read(const api::Kind& kind, const std::string& ns, const std::string& name) const;
   [[nodiscard]] Result<ListPage> list(const api::Kind& kind, const ListOptions& options) const;
 
@@ -87,10 +92,12 @@ class Registry final : public auth::ObjectReader {
   [[nodiscard]] std::uint64_t version(const api::Kind& kind) const override;
 
   [[nodiscard]] Store& store() { return store_; }
+  [[nodiscard]] const Store& store() const { return store_; }
   static std::string prefixOf(const api::Kind& kind, const std::string& ns);
 
  private:
   [[nodiscard]] const Computed* computed(const api::Kind& kind) const;
+  void supplement(const api::Kind& kind, std::span<DocumentPtr> documents) const;
   asio::awaitable<Result<Deleted>> removeComputed(Context& context, const api::Kind& kind, api::ObjectName name,
                                                   api::DeleteOptions options);
   using Change = std::function<Result<json::object>(const json::object& current)>;
@@ -111,6 +118,7 @@ class Registry final : public auth::ObjectReader {
   const Admission* admission_ = nullptr;
   std::atomic<const WebhookAdmission*> webhooks_ = nullptr;
   std::map<const api::Kind*, Computed> computed_;
+  std::map<const api::Kind*, Supplement> supplements_;
   std::map<std::string, std::atomic<std::uint64_t>, std::less<>> versions_;  // by qualified plural: the revision of the last change
   std::unique_ptr<Subscription> subscription_;                               // last: it writes versions_
 };

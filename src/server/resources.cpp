@@ -147,7 +147,7 @@ asio::awaitable<http::Response> Resources::answer(const http::Request& request, 
   if (info.verb == "get") {
     auto read = [this, &kind, &info] { return registry_.read(kind, info.ns, info.name); };
     Result<DocumentPtr> found;
-    if (kind.isComputed)
+    if (registry_.isSlow(kind))
       found = co_await offload(waiters_, std::move(read));
     else
       found = read();
@@ -159,7 +159,7 @@ asio::awaitable<http::Response> Resources::answer(const http::Request& request, 
     if (!options) co_return failure(options.error());
     auto list = [this, &kind, &options] { return registry_.list(kind, *options); };
     Result<ListPage> page;
-    if (kind.isComputed)
+    if (registry_.isSlow(kind))
       page = co_await offload(waiters_, std::move(list));
     else
       page = list();

@@ -11,12 +11,14 @@
 #include "jose/test_keys.h"
 #include "server/api_server.h"
 #include "server/issued_tokens.h"
+#include "server/token_issuers.h"
 #include "server/webhook_admission.h"
 #include "store/store.h"
 
 namespace podpass::server::test {
 
 constexpr const char* kIssuer = "https://issuer.example";
+constexpr const char* kOldIssuer = "https://old.example/id/1";
 constexpr const char* kApiAudience = "https://kubernetes.default.svc";
 
 // Tests and benchmarks share this fixture, so it has no words of a test framework: what it needs and does not get ends the test.
@@ -45,7 +47,9 @@ class TestServer {
       : api_(std::move(options), registry, admission, authenticator, authorizer, issuer, verifier, ring, clock) {
     registry.setAdmission(&admission);
     registry.setWebhooks(&webhooks);
-    registry.setComputed(api::issuedTokenKind(), issuedTokens(registry, inventory, ring, revocations, clock));
+    registry.setComputed(api::issuedTokenKind(), issuedTokens(registry, liveTokens));
+    registry.setComputed(api::tokenIssuerKind(), tokenIssuers(registry, liveTokens, {kIssuer, kOldIssuer}));
+    registry.setSupplement(api::signingKeyKind(), livesOfKeys(liveTokens));
     require(static_cast<bool>(revocations.start()), "revocations");
     require(ask("POST", "/api/v1/namespaces", R"({"metadata":{"name":"default"}})").status == 201, "namespace");
     require(ask("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})").status == 201, "account");
@@ -113,7 +117,8 @@ class TestServer {
   token::Inventory inventory{"", clock, [] { return WallTime{}; }};  // not started: in memory
   token::Issuer issuer{kIssuer, ring, nullptr, &inventory};
   token::Revocations revocations{*store, clock, [] { return std::nullopt; }};
-  token::Verifier verifier{{kIssuer},
+  LiveTokens liveTokens{inventory, ring, revocations, clock};
+  token::Verifier verifier{{kIssuer, kOldIssuer},
                            {kApiAudience},
                            ring,
                            [this](std::string_view plural, const std::string& ns, const std::string& name) {

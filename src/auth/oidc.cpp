@@ -23,6 +23,7 @@ Result<std::unique_ptr<Oidc>> Oidc::make(OidcOptions options, boost::asio::threa
   issuer.audiences = {options.clientId};
   issuer.algorithms = options.signingAlgorithms;
   issuer.caPem = options.caPem;
+  issuer.skew = options.skew;
   std::unique_ptr<Oidc> oidc(new Oidc(std::move(options), pool, clock));
   if (Result<void> trusted = oidc->party_.trust({std::move(issuer)}); !trusted) return trusted.error();
   return oidc;

@@ -21,7 +21,9 @@ struct OidcOptions {
   std::string groupsPrefix;
   std::map<std::string, std::string> requiredClaims;
   std::vector<std::string> signingAlgorithms = {"RS256"};
-  std::string caPem;  // empty: the system's roots
+  std::string caPem;              // empty: the system's roots
+  std::chrono::seconds skew{0};   // how far the provider's clock may be off
+  http::AddressRules rules = {};  // from where its documents may be fetched
 };
 
 // Users whom an OpenID Connect provider vouches for. Thread-safe; the pool and the clock outlive it.
@@ -35,7 +37,8 @@ class Oidc {
   boost::asio::awaitable<std::optional<Result<User>>> authenticate(std::string token);
 
  private:
-  Oidc(OidcOptions options, boost::asio::thread_pool& pool, const Clock& clock) : options_(std::move(options)), party_(pool, clock) {}
+  Oidc(OidcOptions options, boost::asio::thread_pool& pool, const Clock& clock)
+      : options_(std::move(options)), party_(pool, clock, options_.rules) {}
   [[nodiscard]] Result<User> userOf(const token::VerifiedToken& token) const;
 
   const OidcOptions options_;

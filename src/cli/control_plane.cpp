@@ -161,7 +161,7 @@ Result<void> ControlPlane::assemble() {
   registry_->setComputed(api::tokenIssuerKind(), server::tokenIssuers(*registry_, *liveTokens_, issuers_));
   registry_->setSupplement(api::signingKeyKind(), server::livesOfKeys(*liveTokens_));
   oidcPool_ = std::make_unique<boost::asio::thread_pool>(1);
-  Result<std::unique_ptr<auth::Oidc>> oidc = flags_.oidc.open(*oidcPool_, clock_);
+  Result<std::unique_ptr<auth::Oidc>> oidc = flags_.oidc.open(flags_.relying, *oidcPool_, clock_);
   if (!oidc) return oidc.error();
   oidc_ = *std::move(oidc);
   authenticator_ = std::make_unique<auth::Authenticator>(*verifier_, true, oidc_.get());
@@ -307,6 +307,7 @@ void ControlPlaneFlags::addTo(CLI::App& verb) {
   verb.add_option("--account-id", account, "AWS account of the roles and providers: 12 digits")->capture_default_str();
   keys.addTo(verb);
   oidc.addTo(verb);
+  relying.addTo(verb);
   verb.add_option("--audit-log-path", auditLog, "file to which each request is written as a line of JSON; default: none is written");
   verb.add_option_function<std::string>(
       "--legacy-service-account-token-clean-up-period",

@@ -43,6 +43,7 @@ struct ControlPlaneFlags {
   std::vector<std::string> moreAddresses = {};  // the same for addresses, besides loopback and `bind`
   KeyFlags keys = {};
   OidcFlags oidc = {};
+  RelyingFlags relying = {};  // of OIDC, and of an STS beside it
 
   void addTo(CLI::App& verb);
 };

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "base/file.h"
+#include "cli/relying_flags.h"
 #include "cli/verbs.h"
 #include "token/issuer_report.h"
 
@@ -10,6 +11,7 @@ namespace {
 
 struct IssuerOptions {
   std::string url, caFile, output = "text";
+  RelyingFlags relying;
 };
 
 int examine(const IssuerOptions& options) {
@@ -19,8 +21,9 @@ int examine(const IssuerOptions& options) {
     if (!pem) return refuse(pem.error());
     ca = *std::move(pem);
   }
-  http::Client client;
-  const token::IssuerReport report = token::examineIssuer(client, options.url, ca);
+  const Result<http::AddressRules> rules = options.relying.rules();
+  if (!rules) return refuse(rules.error());
+  const token::IssuerReport report = token::examineIssuer(*rules, options.url, ca);
   if (options.output == "text")
     std::fputs(report.text().c_str(), stdout);
   else
@@ -36,6 +39,7 @@ void addDoctorIssuer(CLI::App& doctor, Chosen& chosen) {
       doctor.add_subcommand("issuer", "look at an OIDC issuer as relying parties do: what AWS, GCP, Azure and Vault will refuse, and why");
   verb->add_option("url", options->url, "the issuer, as tokens name it")->required();
   verb->add_option("--issuer-ca", options->caFile, "CA certificate of the issuer; default: the system's");
+  options->relying.addFetchTo(*verb);
   verb->add_option("-o,--output", options->output, "text, json or yaml")
       ->check(CLI::IsMember({"text", "json", "yaml"}))
       ->capture_default_str();

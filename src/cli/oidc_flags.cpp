@@ -21,9 +21,13 @@ void OidcFlags::addTo(CLI::App& verb) {
   add("--oidc-ca-file", caFile, "CA certificate of the issuer; default: the system's");
 }
 
-Result<std::unique_ptr<auth::Oidc>> OidcFlags::open(boost::asio::thread_pool& pool, const Clock& clock) const {
+Result<std::unique_ptr<auth::Oidc>> OidcFlags::open(const RelyingFlags& relying, boost::asio::thread_pool& pool, const Clock& clock) const {
   if (options.issuerUrl.empty()) return std::unique_ptr<auth::Oidc>();
   auth::OidcOptions complete = options;
+  complete.skew = std::chrono::seconds(relying.skewSeconds);
+  Result<http::AddressRules> rules = relying.rules();
+  if (!rules) return rules.error();
+  complete.rules = *std::move(rules);
   for (const std::string& pair : requiredClaims) {
     const std::size_t equals = pair.find('=');
     if (equals == 0 || equals == std::string::npos)

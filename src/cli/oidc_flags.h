@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "auth/oidc.h"
+#include "cli/relying_flags.h"
 
 namespace CLI {
 class App;
@@ -20,7 +21,8 @@ struct OidcFlags {
 
   void addTo(CLI::App& verb);
   // Null when no issuer is given. BadRequest: flags that make no sense together.
-  [[nodiscard]] Result<std::unique_ptr<auth::Oidc>> open(boost::asio::thread_pool& pool, const Clock& clock) const;
+  [[nodiscard]] Result<std::unique_ptr<auth::Oidc>> open(const RelyingFlags& relying, boost::asio::thread_pool& pool,
+                                                         const Clock& clock) const;
 };
 
 }  // namespace podpass::cli

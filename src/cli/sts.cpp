@@ -66,6 +66,8 @@ Result<irsa::StsOptions> stsFiles(const std::filesystem::path& directory, const 
   const std::filesystem::path key = directory / "sts-server.key", chain = directory / "sts-server.crt";
   if (Result<void> written = writeFileAtomically(key, certificate->keyPem.reveal(), 0600); !written) return written.error();
   if (Result<void> written = writeFileAtomically(chain, certificate->certificatePem, 0644); !written) return written.error();
+  Result<http::AddressRules> rules = flags.relying.rules();
+  if (!rules) return rules.error();
   return irsa::StsOptions{.bind = flags.bind,
                           .port = flags.port,
                           .tls = {chain.string(), key.string(), {}},
@@ -73,7 +75,8 @@ Result<irsa::StsOptions> stsFiles(const std::filesystem::path& directory, const 
                           .account = flags.account,
                           .keyFile = directory / "sts.key",
                           .connectProxy = flags.connectProxy,
-                          .clockSkew = std::chrono::seconds(flags.clockSkew)};
+                          .rules = *std::move(rules),
+                          .skew = std::chrono::seconds(flags.relying.skewSeconds)};
 }
 
 namespace {
@@ -131,11 +134,9 @@ void addSts(CLI::App& app, Chosen& chosen) {
   sts->add_option("--account-id", verb->flags.account, "AWS account of the roles and providers: 12 digits")->capture_default_str();
   sts->add_option("--connect-proxy", verb->flags.connectProxy,
                   "HOST:PORT of a CONNECT proxy that leads AWS's STS host names here, for clients without an endpoint setting");
-  sts->add_option("--clock-skew", verb->flags.clockSkew, "seconds by which the clocks of issuers may differ from this one, 0 to 300")
-      ->check(CLI::Range(0, 300))
-      ->capture_default_str();
   sts->add_option("--kubeconfig", verb->access.kubeconfig, "the API server that has the Roles and OIDCProviders; default: as kubectl");
   sts->add_option("--context", verb->access.context, "context of the kubeconfig");
+  verb->flags.relying.addTo(*sts);
   addLogLevel(*sts, verb->level);
   sts->callback([verb, &chosen] {
     chosen = [verb] {

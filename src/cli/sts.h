@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "api/client.h"
+#include "cli/relying_flags.h"
 #include "crypto/certificate.h"
 #include "irsa/sts_server.h"
 
@@ -17,8 +18,8 @@ struct StsFlags {
   std::string account = "000000000000";
   bool plainHttp = false;
   std::string connectProxy = {};
-  int clockSkew = 0;                            // seconds
   std::vector<std::string> moreAddresses = {};  // in the certificate
+  RelyingFlags relying = {};
 };
 
 // Makes the serving certificate (also for AWS's STS host names) in `directory`, where sts.key is kept too.

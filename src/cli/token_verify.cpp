@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/access_flags.h"
+#include "cli/relying_flags.h"
 #include "cli/verbs.h"
 #include "client/remote_client.h"
 #include "token/issuer_documents.h"
@@ -19,7 +20,7 @@ struct Options {
   client::AccessChoice access;
   std::string file = "-", jwks, issuer, issuerCa, output = "text";
   std::vector<std::string> audiences;
-  int skewSeconds = 0;
+  RelyingFlags relying;
 };
 
 // What a token proves, whoever checked it.
@@ -37,7 +38,7 @@ token::TrustedIssuer issuerFor(const Options& options) {
   token::TrustedIssuer issuer;
   issuer.url = options.issuer;
   issuer.audiences = options.audiences;
-  issuer.skew = std::chrono::seconds(options.skewSeconds);
+  issuer.skew = std::chrono::seconds(options.relying.skewSeconds);
   issuer.algorithms.emplace_back("EdDSA");
   return issuer;
 }
@@ -67,7 +68,9 @@ Result<Proof> verifyByDiscovery(const std::string& compact, const Options& optio
   }
   const SystemClock clock;
   boost::asio::thread_pool pool(1);
-  token::RelyingParty party(pool, clock);
+  const Result<http::AddressRules> rules = options.relying.rules();
+  if (!rules) return rules.error();
+  token::RelyingParty party(pool, clock, *rules);
   if (Result<void> trusted = party.trust({issuer}); !trusted) return trusted.error();
   Result<token::VerifiedToken> verified;
   boost::asio::io_context here(1);
@@ -174,9 +177,7 @@ void addTokenVerify(CLI::App& token, Chosen& chosen) {
   verb->add_option("--issuer-ca", options->issuerCa, "CA certificate of the issuer; default: the system's");
   verb->add_option("--audience", options->audiences, "the token must be for one of these; may be repeated")
       ->allow_extra_args(false);  // or it takes the file for one more
-  verb->add_option("--skew", options->skewSeconds, "seconds by which the issuer's clock may differ from this one")
-      ->check(CLI::Range(0, 300))
-      ->capture_default_str();
+  options->relying.addTo(*verb);
   verb->add_option("-o,--output", options->output, "text, json or yaml")
       ->check(CLI::IsMember({"text", "json", "yaml"}))
       ->capture_default_str();

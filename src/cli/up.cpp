@@ -116,6 +116,7 @@ Result<void> up(const UpOptions& options) {
   StsFlags stsFlags = options.sts;
   stsFlags.bind = flags.bind;
   stsFlags.account = flags.account;
+  stsFlags.relying = flags.relying;
   if (ownContainerd) flags.moreAddresses = stsFlags.moreAddresses = {places.gateway};
 
   const std::unique_ptr<faults::Faults> rehearsal = options.serveFaults ? std::make_unique<faults::Faults>(clock) : nullptr;

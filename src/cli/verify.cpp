@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "base/file.h"
+#include "cli/relying_flags.h"
 #include "cli/stop_signal.h"
 #include "cli/verbs.h"
 #include "token/http_verifier.h"
@@ -12,7 +13,7 @@ namespace {
 struct Options {
   std::string listen = "127.0.0.1:8443", certificate, key, issuerCa, level = "info";
   std::vector<std::string> issuers, audiences;
-  int skewSeconds = 0;
+  RelyingFlags relying;
   bool plainLoopback = false;
 };
 
@@ -28,7 +29,7 @@ Result<std::vector<token::TrustedIssuer>> issuersOf(const Options& options) {
     token::TrustedIssuer issuer;
     issuer.url = url;
     issuer.audiences = options.audiences;
-    issuer.skew = std::chrono::seconds(options.skewSeconds);
+    issuer.skew = std::chrono::seconds(options.relying.skewSeconds);
     issuer.caPem = ca;
     issuer.plainLoopback = options.plainLoopback;
     issuers.push_back(std::move(issuer));
@@ -45,7 +46,9 @@ int serve(const Options& options) {
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   const SystemClock clock;
   boost::asio::thread_pool pool(2);
-  token::RelyingParty party(pool, clock);
+  const Result<http::AddressRules> rules = options.relying.rules();
+  if (!rules) return refuse(rules.error());
+  token::RelyingParty party(pool, clock, *rules);
   if (Result<void> trusted = party.trust(*std::move(issuers)); !trusted) return refuse(trusted.error());
   http::ServerOptions listener;
   listener.bind = host;
@@ -80,9 +83,7 @@ void addVerify(CLI::App& app, Chosen& chosen) {
   verb->add_option("--issuer", options->issuers, "URL of an issuer whose tokens are good; may be repeated")->required();
   verb->add_option("--audience", options->audiences, "a token must be for one of these; may be repeated")->required();
   verb->add_option("--issuer-ca", options->issuerCa, "CA certificate of the issuers; default: the system's");
-  verb->add_option("--skew", options->skewSeconds, "seconds by which an issuer's clock may differ from this one")
-      ->check(CLI::Range(0, 300))
-      ->capture_default_str();
+  options->relying.addTo(*verb);
   verb->add_flag("--allow-plain-loopback", options->plainLoopback, "issuers on this machine may be fetched over http");
   CLI::Option* certificate = verb->add_option("--tls-cert-file", options->certificate, "serve over TLS with this certificate");
   CLI::Option* key = verb->add_option("--tls-private-key-file", options->key, "and this key")->needs(certificate);

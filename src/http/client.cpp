@@ -30,6 +30,7 @@ struct Connection {
   std::shared_ptr<Transport> transport;
   std::shared_ptr<const ClientTls> tls;
   int socket = -1;  // owned by the transport
+  asio::ip::address to;
   bool used = false;
   asio::steady_timer timer;  // while idle
 
@@ -228,7 +229,7 @@ class Client::Pool {
   asio::awaitable<Result<Fetched>> exchangeInPlace(RunningPtr running, HostPtr host, Url url, const FetchOptions& options) {
     for (;;) {
       if (running->ended) co_return *running->ended;
-      std::shared_ptr<Connection> connection = takeIdle(*host);
+      std::shared_ptr<Connection> connection = takeIdle(*host, options);
       if (!connection) {
         Result<std::shared_ptr<Connection>> made = co_await connect(running, host->tls, url, options);
         if (!made) co_return made.error();
@@ -240,17 +241,18 @@ class Client::Pool {
       running->close = nullptr;
       const bool stale = !fetched && connection->used && !exchange.answered && !running->ended;
       if (stale && safeToRepeat(options)) continue;  // the server closed it just when it was used again
+      if (fetched) fetched->from = connection->to;
       if (fetched && exchange.reusable && !running->ended && !stopping_) keep(host, std::move(connection));
       co_return fetched;
     }
   }
 
-  static std::shared_ptr<Connection> takeIdle(Host& host) {
+  static std::shared_ptr<Connection> takeIdle(Host& host, const FetchOptions& options) {
     while (!host.idle.empty()) {
       std::shared_ptr<Connection> connection = std::move(host.idle.back());
       host.idle.pop_back();
       connection->timer.cancel();
-      if (connection->quiet()) return connection;
+      if (connection->quiet() && (!options.allowed || options.allowed(connection->to))) return connection;
     }
     return nullptr;
   }
@@ -271,7 +273,7 @@ class Client::Pool {
 
   asio::awaitable<Result<std::shared_ptr<Connection>>> connect(RunningPtr running, std::shared_ptr<const ClientTls> tls, Url url,
                                                                const FetchOptions& options) {
-    Result<std::vector<asio::ip::address>> addresses = co_await resolve(running, url.host);
+    Result<std::vector<asio::ip::address>> addresses = co_await resolve(running, url.host, options);
     if (running->ended) co_return *running->ended;
     if (!addresses) co_return addresses.error();
     Result<Socket> socket = co_await connectAny(running, *std::move(addresses), url);
@@ -280,6 +282,9 @@ class Client::Pool {
     keepAlive(*socket);
     auto connection = std::make_shared<Connection>(loop_);
     connection->socket = (*socket).native_handle();
+    error_code gone;
+    connection->to = (*socket).remote_endpoint(gone).address();
+    if (gone) co_return Error{Reason::Unavailable, "the connection to " + url.authority + " was closed"};
     if (!url.secure) {
       connection->transport = std::make_shared<StreamTransport<Socket>>(*std::move(socket));
       running->close = [transport = connection->transport] { transport->close(); };
@@ -306,10 +311,10 @@ class Client::Pool {
   };
 
   // getaddrinfo cannot be interrupted: it is left behind when the request ends before.
-  asio::awaitable<Result<std::vector<asio::ip::address>>> resolve(RunningPtr running, std::string host) {
+  asio::awaitable<Result<std::vector<asio::ip::address>>> resolve(RunningPtr running, std::string host, const FetchOptions& options) {
     error_code notAnAddress;
     const asio::ip::address literal = asio::ip::make_address(host, notAnAddress);
-    if (!notAnAddress) co_return allowedOf({literal}, host);
+    if (!notAnAddress) co_return allowedOf({literal}, host, options);
     if (!lookups_) lookups_.emplace(kLookups);
     const auto lookup = std::make_shared<Lookup>();
     asio::post(*lookups_, [this, running, lookup, host] {
@@ -325,12 +330,14 @@ class Client::Pool {
     while (!lookup->done && !running->ended) co_await running->wakeup.wait();
     if (running->ended) co_return *running->ended;
     if (lookup->failed) co_return Error{Reason::Unavailable, "cannot resolve " + host + ": " + lookup->failed.message()};
-    co_return allowedOf(std::move(lookup->addresses), host);
+    co_return allowedOf(std::move(lookup->addresses), host, options);
   }
 
-  Result<std::vector<asio::ip::address>> allowedOf(std::vector<asio::ip::address> addresses, const std::string& host) const {
+  Result<std::vector<asio::ip::address>> allowedOf(std::vector<asio::ip::address> addresses, const std::string& host,
+                                                   const FetchOptions& options) const {
     const std::string first = addresses.empty() ? "" : addresses.front().to_string();
-    if (options_.allowed) std::erase_if(addresses, [this](const asio::ip::address& address) { return !options_.allowed(address); });
+    for (const auto* allowed : {&options_.allowed, &options.allowed})
+      if (*allowed) std::erase_if(addresses, [allowed](const asio::ip::address& address) { return !(*allowed)(address); });
     if (addresses.empty())
       return Error{Reason::Forbidden, "the address " + first + " of " + host + " is excluded", "allow it, if it is meant"};
     return addresses;

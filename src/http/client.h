@@ -21,6 +21,7 @@ struct Fetched {
   int status = 0;
   Headers headers;
   std::string body;
+  asio::ip::address from = {};  // who answered
 };
 
 struct FetchOptions {
@@ -45,6 +46,8 @@ struct FetchOptions {
   std::vector<std::string> thumbprints;
   std::string serverName;  // expected in the certificate and sent as SNI; empty: the URL's host
   bool insecure = false;   // do not verify the server
+  // Which addresses this request may go to, besides ClientOptions::allowed; empty: all. Asked of kept connections, too.
+  std::function<bool(const asio::ip::address&)> allowed = {};
   // What we show of ourselves.
   std::string clientCertificatePem;
   Secret clientKeyPem;

@@ -412,6 +412,21 @@ TEST(Client, ConnectsToNoAddressThatIsExcluded) {
   }
 }
 
+// A connection that another request made is no way around what this one is allowed.
+TEST(Client, AsksOfKeptConnectionsToo) {
+  const Running server(false);
+  Client client;
+  const Result<Fetched> first = fetch(client, server.url("/"), {});
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->from, asio::ip::make_address("127.0.0.1"));
+  FetchOptions careful;
+  careful.allowed = [](const asio::ip::address& address) { return !address.is_loopback(); };
+  const Result<Fetched> refused = fetch(client, server.url("/"), careful);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, Reason::Forbidden);
+  EXPECT_TRUE(fetch(client, server.url("/"), {}));
+}
+
 TEST(Client, HandsAStreamOverAsItArrives) {
   const Running server(true);
   Client client;

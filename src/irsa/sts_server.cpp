@@ -50,8 +50,8 @@ struct StsServer::Parts {
   Parts(api::Client& reached, const Clock& clock, StsOptions given)
       : client(reached),
         options(std::move(given)),
-        relyingParty(pool, clock),
-        directory(reached, relyingParty, options.account, options.clockSkew),
+        relyingParty(pool, clock, options.rules),
+        directory(reached, relyingParty, options.account, options.skew),
         refusals(reached, clock),
         time(clock) {}
 

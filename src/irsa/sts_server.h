@@ -7,6 +7,7 @@
 
 #include "api/client.h"
 #include "base/clock.h"
+#include "http/address_rules.h"
 #include "http/http.h"
 #include "irsa/container_credentials.h"
 
@@ -20,9 +21,10 @@ struct StsOptions {
   std::string account = "000000000000";
   std::filesystem::path keyFile;      // CredentialKeys
   std::string connectProxy = {};      // "127.0.0.1:8888"; empty: none
-  std::chrono::seconds clockSkew{0};  // how far the clocks of issuers may be off; AWS does not say what it allows
   http::Wrap around = {};             // STS
   http::Wrap aroundContainers = {};
+  http::AddressRules rules = {};  // from where the documents of providers' issuers may be fetched
+  std::chrono::seconds skew{0};   // how far the issuers' clocks may be off
 };
 
 // STS and all that it stands on: directory, relying party, credentials, refusal log, the servers. start() once; stop() ends what runs.

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/text.h"
+#include "http/client.h"
 #include "http/url.h"
 #include "token/issuer_documents.h"
 
@@ -33,12 +34,14 @@ int modulusBits(const json::object& key) {
 
 class Examination {
  public:
-  Examination(http::Client& client, IssuerReport& report, std::string caPem) : client_(client), report_(report), caPem_(std::move(caPem)) {}
+  Examination(const http::AddressRules& rules, IssuerReport& report, std::string caPem)
+      : rules_(rules), report_(report), caPem_(std::move(caPem)) {}
 
   void run() {
     examineUrl();
     const std::optional<http::Fetched> document = fetch("discovery", discoveryUrl(report_.issuer));
     if (!document) return;
+    reach_ = http::reachOf(document->from);
     const std::optional<json::object> parsed = documentIn(*document, "discovery", "the discovery document", {"application/json"});
     if (!parsed) return;
     examineDiscovery(*parsed);
@@ -90,6 +93,7 @@ class Examination {
     options.maxBody = kMaxIssuerDocument;
     options.caPem = caPem_;
     options.timeout = kPatienceOfAws;
+    options.allowed = [this](const boost::asio::ip::address& address) { return rules_.mayLeadTo(address, reach_); };
     const SteadyTime before = steady_clock::now();
     Result<http::Fetched> fetched = http::fetch(client_, url, options);
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - before);
@@ -215,7 +219,9 @@ class Examination {
       warn("cache", "the JWKS may be kept for more than a day: a new key is not seen for that long", "let it be kept for an hour");
   }
 
-  http::Client& client_;
+  http::Client client_;
+  const http::AddressRules& rules_;
+  http::Reach reach_ = http::Reach::Machine;  // of who has led us to what is fetched next: first of all the user
   IssuerReport& report_;
   std::string caPem_;
   std::vector<std::string> algorithms_;
@@ -261,9 +267,9 @@ std::string IssuerReport::text() const {
   return text + (findings.empty() ? "nothing to complain about\n" : "");
 }
 
-IssuerReport examineIssuer(http::Client& client, const std::string& url, const std::string& caPem) {
+IssuerReport examineIssuer(const http::AddressRules& rules, const std::string& url, const std::string& caPem) {
   IssuerReport report{url, {}, {}};
-  Examination(client, report, caPem).run();
+  Examination(rules, report, caPem).run();
   return report;
 }
 

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "base/document.h"
-#include "http/client.h"
+#include "http/address_rules.h"
 
 // A lint of somebody's OIDC issuer: what relying parties will stumble over, and which of them.
 namespace podpass::token {
@@ -28,6 +28,7 @@ struct IssuerReport {
 
 // Fetches both documents as a relying party does; blocking, ten seconds at most. `caPem`: the issuer's authority, when it is a private one;
 // what those who only know the public ones will say is then a finding.
-IssuerReport examineIssuer(http::Client& client, const std::string& url, const std::string& caPem);
+// Only from where `rules` allow, and nearer than the discovery document only where they say so.
+IssuerReport examineIssuer(const http::AddressRules& rules, const std::string& url, const std::string& caPem);
 
 }  // namespace podpass::token

@@ -113,7 +113,7 @@ TEST(IssuerReport, NamesEachThingThatRelyingPartiesStumbleOver) {
       {"a private authority", [] {}, "tls", "no public authority", {"GCP", "Azure"}},
       {"on loopback", [] {}, "reach", "cannot be reached from the Internet", {"AWS", "GCP", "Azure"}},
       {"a port", [] {}, "url", "names the port", {"AWS"}}};
-  http::Client client;
+  const http::AddressRules rules;
   for (const Case& c : cases) {
     SCOPED_TRACE(c.why);
     issuer.change([&] {
@@ -121,7 +121,7 @@ TEST(IssuerReport, NamesEachThingThatRelyingPartiesStumbleOver) {
       issuer.jwks = answerOf(jwksOf({rsa()}));
       c.spoil();
     });
-    const IssuerReport report = examineIssuer(client, issuer.url(), ca);
+    const IssuerReport report = examineIssuer(rules, issuer.url(), ca);
     const Finding* found = findingOf(report, c.check, c.says);
     ASSERT_NE(found, nullptr) << report.text();
     EXPECT_EQ(found->severity == Finding::Severity::Warning, c.warning);
@@ -130,14 +130,14 @@ TEST(IssuerReport, NamesEachThingThatRelyingPartiesStumbleOver) {
 }
 
 TEST(IssuerReport, SaysWhatTheUrlAndTheCertificateAreWorth) {
-  http::Client client;
-  EXPECT_NE(findingOf(examineIssuer(client, "https://127.0.0.1:1?a=b", ""), "url", "a query or a fragment"), nullptr);
-  EXPECT_NE(findingOf(examineIssuer(client, "http://127.0.0.1:1/", ""), "url", "plain http"), nullptr);
-  EXPECT_NE(findingOf(examineIssuer(client, "http://127.0.0.1:1/", ""), "url", "ends with a slash"), nullptr);
-  EXPECT_NE(findingOf(examineIssuer(client, "http://127.0.0.1:1/", ""), "discovery", "cannot connect"), nullptr);
-  EXPECT_NE(findingOf(examineIssuer(client, "issuer.example", ""), "url", "not a URL"), nullptr);
+  const http::AddressRules rules;
+  EXPECT_NE(findingOf(examineIssuer(rules, "https://127.0.0.1:1?a=b", ""), "url", "a query or a fragment"), nullptr);
+  EXPECT_NE(findingOf(examineIssuer(rules, "http://127.0.0.1:1/", ""), "url", "plain http"), nullptr);
+  EXPECT_NE(findingOf(examineIssuer(rules, "http://127.0.0.1:1/", ""), "url", "ends with a slash"), nullptr);
+  EXPECT_NE(findingOf(examineIssuer(rules, "http://127.0.0.1:1/", ""), "discovery", "cannot connect"), nullptr);
+  EXPECT_NE(findingOf(examineIssuer(rules, "issuer.example", ""), "url", "not a URL"), nullptr);
   const SomebodysIssuer issuer;
-  EXPECT_NE(findingOf(examineIssuer(client, issuer.url(), ""), "tls", "was not accepted"), nullptr);
+  EXPECT_NE(findingOf(examineIssuer(rules, issuer.url(), ""), "tls", "was not accepted"), nullptr);
 }
 
 TEST(IssuerReport, IsForPeopleAndForPrograms) {

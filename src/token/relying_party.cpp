@@ -26,14 +26,6 @@ constexpr std::chrono::milliseconds kFetchTime = 5s;  // for both documents
 constexpr std::chrono::seconds kFloor = 10s;          // between two fetches of one issuer
 constexpr std::chrono::hours kLastResort{24};         // for which old keys serve while the issuer cannot be reached
 
-// 169.254.169.254 and its like answer whoever asks with the machine's own credentials.
-bool isNoMetadata(const asio::ip::address& address) {
-  if (address.is_v6() && address.to_v6().is_v4_mapped())
-    return isNoMetadata(asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()));
-  if (address.is_v6()) return !address.to_v6().is_link_local() && address.to_string() != "fd00:ec2::254";
-  return (address.to_v4().to_uint() >> 16) != 0xA9FE;  // 169.254.0.0/16
-}
-
 // Opened once; whoever waits, on whatever executor, goes on then.
 class Gate {
  public:
@@ -100,8 +92,8 @@ bool holds(const Keys& keys, const std::string& kid) {
 
 class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
  public:
-  Issuers(asio::thread_pool& pool, const Clock& clock, http::ClientOptions options)
-      : pool_(pool), clock_(clock), client_(std::move(options)) {}
+  Issuers(asio::thread_pool& pool, const Clock& clock, http::AddressRules rules)
+      : pool_(pool), clock_(clock), rules_(std::move(rules)), client_(clientOptions()) {}
 
   Result<void> trust(std::vector<TrustedIssuer> issuers) {
     std::map<std::string, KnownPtr> next;
@@ -155,6 +147,13 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
   }
 
  private:
+  http::ClientOptions clientOptions() const {
+    http::ClientOptions options;
+    options.connectionsPerHost = 2;
+    options.allowed = [this](const asio::ip::address& address) { return rules_.allows(address); };
+    return options;
+  }
+
   KnownPtr find(const std::string& url) {
     const std::lock_guard lock(mutex_);
     const auto found = known_.find(url);
@@ -244,6 +243,9 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
     Result<std::string> uri = jwksUriOf(*document, known->issuer);
     if (!uri) co_return uri.error();
     options.timeout = std::chrono::ceil<std::chrono::milliseconds>(deadline - steady_clock::now());
+    options.allowed = [this, from = http::reachOf(document->from)](const asio::ip::address& address) {
+      return rules_.mayLeadTo(address, from);
+    };
     Result<http::Fetched> jwks = co_await client_.send(*uri, options);
     if (!jwks) {
       obstacle = obstacleOf(jwks.error());
@@ -255,6 +257,7 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
 
   asio::thread_pool& pool_;
   const Clock& clock_;
+  const http::AddressRules rules_;
   http::Client client_;
   std::mutex mutex_;  // for all below
   std::map<std::string, KnownPtr> known_;
@@ -262,12 +265,8 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
   std::condition_variable noneFetching_;
 };
 
-RelyingParty::RelyingParty(asio::thread_pool& pool, const Clock& clock, std::function<bool(const asio::ip::address&)> allowed) {
-  http::ClientOptions options;
-  options.connectionsPerHost = 2;
-  options.allowed = allowed ? std::move(allowed) : isNoMetadata;
-  issuers_ = std::make_shared<Issuers>(pool, clock, std::move(options));
-}
+RelyingParty::RelyingParty(asio::thread_pool& pool, const Clock& clock, http::AddressRules rules)
+    : issuers_(std::make_shared<Issuers>(pool, clock, std::move(rules))) {}
 
 RelyingParty::~RelyingParty() { issuers_->stop(); }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "http/address_rules.h"
 #include "http/client.h"
 #include "token/presented_token.h"
 
@@ -19,8 +20,9 @@ namespace podpass::token {
 // Thread-safe: verify may be awaited on any executor. The pool and the clock outlive it, and nobody awaits it when it is destroyed.
 class RelyingParty {
  public:
-  // `allowed`: as http::ClientOptions::allowed; empty: everything but link-local addresses, where clouds keep their instance metadata.
-  RelyingParty(boost::asio::thread_pool& pool, const Clock& clock, std::function<bool(const boost::asio::ip::address&)> allowed = {});
+  // `rules`: what may be fetched from, asked of the address that is connected to. Besides, the document of an issuer elsewhere cannot lead
+  // to keys on this machine or in private networks (http::Reach), unless a given rule allows them.
+  RelyingParty(boost::asio::thread_pool& pool, const Clock& clock, http::AddressRules rules = {});
   ~RelyingParty();
   RelyingParty(const RelyingParty&) = delete;
   RelyingParty& operator=(const RelyingParty&) = delete;

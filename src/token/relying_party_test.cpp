@@ -411,6 +411,26 @@ TEST_F(RelyingPartyTest, KeysThatAreForgottenAreFetchedAnew) {
   EXPECT_EQ(failedCheck(sign(claims(), ec())), "") << "keys that are given stay";
 }
 
+// The rules are asked of the address, so a name that leads to one is no way around them.
+TEST_F(RelyingPartyTest, FetchesFromNoAddressThatIsExcluded) {
+  const std::string token = sign(claims(), ec());
+  for (const std::vector<std::string>& denied : {std::vector<std::string>{"127.0.0.0/8"}, {"0.0.0.0/0", "::/0"}}) {
+    RelyingParty careful(pool, clock, *http::AddressRules::make({}, denied));
+    TrustedIssuer trusted;
+    trusted.url = issuer.url();
+    trusted.audiences = {"api"};
+    trusted.caPem = http::Certificates::get().text("ca.crt");
+    ASSERT_TRUE(careful.trust({trusted}));
+    asio::io_context here(1);
+    Result<VerifiedToken> verified;
+    asio::co_spawn(here, careful.verify(token), [&](std::exception_ptr, Result<VerifiedToken> got) { verified = std::move(got); });
+    here.run();
+    ASSERT_FALSE(verified);
+    EXPECT_NE(verified.error().sentence.find("is excluded"), std::string::npos) << verified.error().sentence;
+  }
+  EXPECT_EQ(issuer.asked(), 0);
+}
+
 TEST_F(RelyingPartyTest, BelievesOnlyTheAuthorityThatWasGiven) {
   const std::string token = sign(claims(), ec());
   trust([](TrustedIssuer& trusted) { trusted.caPem = http::Certificates::get().text("stranger-ca.crt"); });

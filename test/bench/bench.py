@@ -68,10 +68,14 @@ class Load:
         return rate
 
 
-def memory(what, pid):
-    """A row: resident, shared pages by their share, and what is the process's own and no file's."""
+def megabytes(pid):
+    """Resident, shared pages by their share, and what is the process's own and no file's."""
     text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-    rss, pss, own = (int(re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE).group(1)) / 1024 for name in ("Rss", "Pss", "Anonymous"))
+    return [int(re.search(rf"^{name}:\s+(\d+) kB", text, re.MULTILINE).group(1)) / 1024 for name in ("Rss", "Pss", "Anonymous")]
+
+
+def memory(what, pid):
+    rss, pss, own = megabytes(pid)
     row(what, f"{rss:.1f}", f"RSS; PSS {pss:.1f}; anonymous {own:.1f}")
 
 
@@ -124,6 +128,22 @@ def many_pods(directory):
         memory("memory idle, MB", server.process.pid)
         Load(server, token, directory).run("/api/v1/namespaces/default/pods", POD, requests=PODS)
         memory(f"memory with {PODS} pods, MB", server.process.pid)
+
+
+def many_tokens(directory, count=100_000):
+    """What the inventory of live tokens takes: of one service account, so that their names are shared, as those of one pod's tokens are."""
+    with Podpass(directory, "--node", "off", "--signing-key-algorithm", "ES256") as server:
+        call = Call(server.url, Credentials(server.kubeconfig, directory))
+        load = Load(server, admin_token(call), directory)
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["sts.amazonaws.com"], "expirationSeconds": 7200}}
+        load.run(ACCOUNT + "/token", request, requests=3200)  # what requests take by themselves
+        before = megabytes(server.process.pid)[2]
+        load.run(ACCOUNT + "/token", request, requests=count)
+        eventually(lambda: int(re.search(rb"^podpass_issued_tokens (\d+)", call("GET", "/metrics").body, re.MULTILINE).group(1)) >= count,
+                   what=f"{count} tokens in the inventory")
+        own = megabytes(server.process.pid)[2]
+        file = (server.data / "issued-tokens").stat().st_size / 2**20
+        row(f"memory per {count:,} live tokens, MB", f"{own - before:.1f}", f"anonymous {own:.1f}; the file has {file:.1f}")
 
 
 def webhook_alone(directory, accounts):
@@ -209,6 +229,8 @@ def main():
     apply_to_running()
     with tempfile.TemporaryDirectory() as directory:
         many_pods(directory)
+    with tempfile.TemporaryDirectory() as directory:
+        many_tokens(directory)
     for accounts in (1, 10_000, 100_000):
         with tempfile.TemporaryDirectory() as directory:
             webhook_alone(directory, accounts)

@@ -312,6 +312,7 @@ TEST(StsService, PoliciesMustFitTheSession) {
   EXPECT_EQ(codeOf(answer), "PackedPolicyTooLarge") << answer.body;
   EXPECT_EQ(answer.status, 400);
   EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("role0", sts.token(), "&Policy=%5B%5D"))), "MalformedPolicyDocument");
+}
 
 // ---- circumstances
 

@@ -19,6 +19,11 @@ std::string roleId(const json::object& role);
 // `prefix` and `length` characters of upper-case base32 made of the bytes, 5 bits a character; `bytes` has enough of them.
 std::string awsIdentifier(std::string_view prefix, std::string_view bytes, std::size_t length);
 std::string lowered(std::string_view text);  // ASCII letters only, as AWS compares names of keys, actions and headers
+// The order of such names: what differs in case only is the same.
+struct CaselessLess {
+  using is_transparent = void;
+  bool operator()(std::string_view a, std::string_view b) const;
+};
 bool isAccount(std::string_view text);  // 12 digits
 
 }  // namespace podpass::api

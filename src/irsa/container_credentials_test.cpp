@@ -87,12 +87,12 @@ TEST_F(ContainerCredentialsTest, GivesASessionOfTheAssociatedRoleWithTags) {
   const Session session = sessionIn(ask(sts.token()));
   EXPECT_EQ(session.roleArn, arn("pods"));
   EXPECT_TRUE(session.arn.starts_with("arn:aws:sts::000000000000:assumed-role/pods/eks-podpass-p-1-")) << session.arn;
-  const std::map<std::string, std::string> tags{{"eks-cluster-arn", "arn:aws:eks:us-east-1:000000000000:cluster/podpass"},
-                                                {"eks-cluster-name", "podpass"},
-                                                {"kubernetes-namespace", "a"},
-                                                {"kubernetes-service-account", "b"},
-                                                {"kubernetes-pod-name", "p-1"},
-                                                {"kubernetes-pod-uid", "u-1"}};
+  const SessionTags tags{{"eks-cluster-arn", "arn:aws:eks:us-east-1:000000000000:cluster/podpass"},
+                         {"eks-cluster-name", "podpass"},
+                         {"kubernetes-namespace", "a"},
+                         {"kubernetes-service-account", "b"},
+                         {"kubernetes-pod-name", "p-1"},
+                         {"kubernetes-pod-uid", "u-1"}};
   EXPECT_EQ(session.tags, tags);
   EXPECT_EQ(session.transitiveTags.size(), tags.size());
   EXPECT_EQ(session.expires - session.issuedAt, 6 * 3600);

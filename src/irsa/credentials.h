@@ -1,7 +1,6 @@
 #pragma once
 
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/secret.h"
+#include "irsa/session_tags.h"
 
 // Session credentials that nobody has to remember: the session token holds, encrypted, who the session is; the secret key follows from the
 // access key. Several STS processes share only the key. Spec irsa.md §2.3 for the forms.
@@ -23,7 +23,7 @@ struct Session {
   std::string roleArn;
   std::int64_t issuedAt = 0, expires = 0;  // seconds since the epoch; expires 0: long-term keys, which have no token
   std::string sourceIdentity = {};
-  std::map<std::string, std::string> tags = {};
+  SessionTags tags = {};
   std::vector<std::string> transitiveTags = {};
   bool chained = false;  // assumed with another role's credentials
 };

@@ -10,7 +10,7 @@ namespace podpass::irsa {
 namespace {
 
 constexpr std::size_t kMostParameters = 512;
-constexpr std::size_t kMostTags = 50, kMostPolicyArns = 10;
+constexpr std::size_t kMostPolicyArns = 10;
 constexpr std::string_view kNamePattern = "[\\w+=,.@-]*";
 
 Refusal malformed(std::string why) { return {400, "MalformedQueryString", std::move(why), "parameters"}; }
@@ -24,8 +24,9 @@ bool consistsOf(std::string_view text, std::string_view extra) {
 class Violations {
  public:
   void length(const std::string& member, const std::string& value, std::size_t least, std::size_t most) {
-    if (value.size() < least) add(member, value, "Member must have length greater than or equal to " + std::to_string(least));
-    if (value.size() > most) add(member, value, "Member must have length less than or equal to " + std::to_string(most));
+    const std::size_t length = characters(value);
+    if (length < least) add(member, value, "Member must have length greater than or equal to " + std::to_string(least));
+    if (length > most) add(member, value, "Member must have length less than or equal to " + std::to_string(most));
   }
   void pattern(const std::string& member, const std::string& value, bool good, std::string_view pattern) {
     if (!good) add(member, value, "Member must satisfy regular expression pattern: " + std::string(pattern));
@@ -123,15 +124,19 @@ class Members {
 void readTags(Members& members, AssumeRequest& request) {
   members.list("Tags", ".Key", kMostTags, [&](const std::string& place, const std::string& key) {
     const std::string* value = members.find(place + ".Value");
-    members.violations.length("tags", key, 1, 128);
-    if (value == nullptr)
-      members.violations.missing("tags");
-    else
-      members.violations.length("tags", *value, 0, 256);
-    request.tags.push_back({key, value == nullptr ? "" : *value});
+    const std::string member = "tags." + place.substr(place.rfind('.') + 1) + ".member.";
+    members.violations.length(member + "key", key, 1, kLongestTagKey);
+    members.violations.pattern(member + "key", key, isTagText(key), kTagKeyPattern);
+    if (value == nullptr) {
+      members.violations.missing(member + "value");
+      return;
+    }
+    members.violations.length(member + "value", *value, 0, kLongestTagValue);
+    members.violations.pattern(member + "value", *value, isTagText(*value), kTagValuePattern);
+    request.tags.push_back({key, *value});
   });
   members.list("TransitiveTagKeys", "", kMostTags, [&](const std::string&, const std::string& key) {
-    members.violations.length("transitiveTagKeys", key, 1, 128);
+    members.violations.length("transitiveTagKeys", key, 1, kLongestTagKey);
     request.transitiveTagKeys.push_back(key);
   });
 }
@@ -177,11 +182,15 @@ Outcome<AssumeRequest> readAssumeRole(const Parameters& parameters, bool webIden
     request.sourceIdentity = members.named(members.optional("SourceIdentity", 2, 64), "SourceIdentity");
     request.serialNumber = members.named(members.optional("SerialNumber", 9, 256), "SerialNumber", "+=/:,.@-", "[\\w+=/:,.@-]*");
     request.tokenCode = members.optional("TokenCode", 6, 6);
+    const bool digits = request.tokenCode.find_first_not_of("0123456789") == std::string::npos;
+    members.violations.pattern("tokenCode", request.tokenCode, digits, "[\\d]*");
     readTags(members, request);
   }
   if (std::optional<Refusal> refused = members.violations.refusal()) return *std::move(refused);
   if (webIdentity && members.find("ProviderId") != nullptr)
     return validationError("ProviderId is for OAuth 2.0 access tokens and must not be given with an OpenID Connect token");
+  if (std::optional<std::string> problem = problemOf(request.tags, request.transitiveTagKeys))
+    return Refusal{400, "InvalidParameterValue", *std::move(problem), "tags"};
   return request;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "http/http.h"
+#include "irsa/session_tags.h"
 #include "irsa/sts_refusal.h"
 
 // The query protocol's requests (spec irsa.md §2.1, §2.2): a form in the body or in the query, read once into types.
@@ -14,10 +15,6 @@ namespace podpass::irsa {
 using Parameters = std::map<std::string, std::string>;  // names are case-sensitive
 // MalformedQueryString: not UTF-8 after decoding, a parameter twice, too many.
 Outcome<Parameters> readParameters(const http::Request& request);
-
-struct SessionTag {
-  std::string key, value;
-};
 
 // AssumeRole and AssumeRoleWithWebIdentity, as far as they are the same.
 struct AssumeRequest {
@@ -31,7 +28,8 @@ struct AssumeRequest {
   std::vector<std::string> transitiveTagKeys;
 };
 
-// ValidationError, with all that is wrong in AWS's words. Values of tokens are never repeated.
+// ValidationError, with all that is wrong in AWS's words; InvalidParameterValue: the tags do not fit together. Values of tokens are never
+// repeated.
 Outcome<AssumeRequest> readAssumeRole(const Parameters& parameters, bool webIdentity);
 // GetSessionToken: the seconds asked for.
 Outcome<std::int64_t> readGetSessionToken(const Parameters& parameters);

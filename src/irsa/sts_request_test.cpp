@@ -99,6 +99,34 @@ TEST(StsRequest, ReadsTagsUpToTheFirstGap) {
   EXPECT_EQ(request->transitiveTagKeys, std::vector<std::string>{"k"});
 }
 
+TEST(StsRequest, TakesTagsOfAwsCharactersOnly) {
+  const std::string start = "RoleArn=arn:aws:iam::000000000000:role/r&RoleSessionName=ss&Tags.member.1.";
+  EXPECT_EQ(problemOf(start + "Key=%C3%84%E4%B8%AD+%D9%A3_.:/%3D%2B-@&Tags.member.1.Value=", false), "good")
+      << "letters, blanks, digits of all scripts";
+  EXPECT_EQ(problemOf(start + "Key=a%3Cb%3E&Tags.member.1.Value=v;", false),
+            "ValidationError: 2 validation errors detected: Value 'a<b>' at 'tags.1.member.key' failed to satisfy constraint: Member must "
+            "satisfy "
+            "regular expression pattern: [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]+; Value 'v;' at 'tags.1.member.value' failed to satisfy "
+            "constraint: Member "
+            "must satisfy regular expression pattern: [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*");
+  EXPECT_EQ(problemOf(start + "Key=k", false),
+            "ValidationError: 1 validation error detected: Value null at 'tags.1.member.value' failed to satisfy constraint: Member must "
+            "not be null");
+  EXPECT_EQ(problemOf(start + "Key=%E2%82%AC&Tags.member.1.Value=v", false).substr(0, 15), "ValidationError")
+      << "a currency sign is no letter";
+  std::string umlauts;
+  for (int i = 0; i < 128; ++i) umlauts += "%C3%A4";
+  EXPECT_EQ(problemOf(start + "Key=" + umlauts + "&Tags.member.1.Value=v", false), "good") << "128 characters, not bytes";
+  EXPECT_NE(problemOf(start + "Key=" + umlauts + "x&Tags.member.1.Value=v", false), "good");
+}
+
+TEST(StsRequest, TakesSixDigitsAsATokenCode) {
+  const std::string start = "RoleArn=arn:aws:iam::000000000000:role/r&RoleSessionName=ss&SerialNumber=arn:aws:iam::1:mfa/x&TokenCode=";
+  EXPECT_EQ(problemOf(start + "012345", false), "good");
+  for (const char* bad : {"01234", "0123456", "01234x", ""})
+    EXPECT_EQ(problemOf(start + bad, false).substr(0, 15), "ValidationError") << bad;
+}
+
 TEST(StsSession, KnowsARolesArn) {
   EXPECT_FALSE(checkRoleArn("arn:aws:iam::000000000000:role/a/b"));
   EXPECT_FALSE(checkRoleArn("arn:aws-cn:iam::000000000000:role/a"));

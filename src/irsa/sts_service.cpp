@@ -43,25 +43,41 @@ std::vector<std::string> textsIn(const json::object& claims, std::string_view na
   return texts;
 }
 
+// Tags of a claim: at most 50 lists of one text each, of the characters and lengths that AssumeRole takes. Says what they are not.
+std::string_view readTagClaim(const json::value& claim, AssumeRequest& assume) {
+  const json::object* all = claim.if_object();
+  if (all == nullptr) return "its tags are not an object";
+  const json::value none = json::object(), *tags = all->if_contains("principal_tags"), *keys = all->if_contains("transitive_tag_keys");
+  if (tags == nullptr) tags = &none;
+  if (!tags->is_object() || tags->get_object().size() > kMostTags) return "its principal_tags are not an object of at most 50 tags";
+  for (const auto& tag : tags->get_object()) {
+    const json::array* values = tag.value().if_array();
+    if (values == nullptr || values->size() != 1 || !values->front().is_string())
+      return "a value of its principal_tags is not a list of one text";
+    const std::string key(tag.key()), value(values->front().get_string());
+    if (key.empty() || characters(key) > kLongestTagKey || characters(value) > kLongestTagValue || !isTagText(key) || !isTagText(value))
+      return "one of its principal_tags has a key or a value of another form than [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]";
+    assume.tags.push_back({key, value});
+  }
+  if (keys != nullptr) assume.transitiveTagKeys = textsIn(*all, "transitive_tag_keys");
+  if (keys != nullptr && (!keys->is_array() || assume.transitiveTagKeys.size() != keys->get_array().size()))
+    return "its transitive_tag_keys are not a list of texts";
+  return problemOf(assume.tags, assume.transitiveTagKeys) ? "its principal_tags have a key twice, but for case, or lack a transitive one"
+                                                          : "";
+}
+
 // Session tags and source identity: AWS reads them from claims of its own namespace.
 std::optional<Refusal> readTagClaims(const json::object& claims, AssumeRequest& assume) {
-  assume.sourceIdentity = textAt(claims, {"https://aws.amazon.com/source_identity"});
-  if (!isSessionName(assume.sourceIdentity) || assume.sourceIdentity.size() > 64 || assume.sourceIdentity.size() == 1)
-    return Refusal{400, "InvalidIdentityToken", "The provided token is malformed or otherwise invalid", "claims",
-                   "its source_identity is not 2 to 64 of [\\w+=,.@-]"};
-  const json::object* tags = objectAt(claims, {"https://aws.amazon.com/tags", "principal_tags"});
-  if (tags != nullptr)
-    for (const auto& tag : *tags) {
-      const json::array* values = tag.value().if_array();
-      const bool good = values != nullptr && values->size() == 1 && values->front().is_string() && tag.key().size() <= 128 &&
-                        values->front().get_string().size() <= 256;
-      if (!good || assume.tags.size() == 50)
-        return Refusal{400, "InvalidIdentityToken", "The provided token is malformed or otherwise invalid", "claims",
-                       "its principal_tags are not at most 50 lists of one text each"};
-      assume.tags.push_back({std::string(tag.key()), std::string(values->front().get_string())});
-    }
-  if (const json::object* all = objectAt(claims, {"https://aws.amazon.com/tags"}))
-    assume.transitiveTagKeys = textsIn(*all, "transitive_tag_keys");
+  const auto malformed = [](std::string_view reason) {
+    return Refusal{400, "InvalidIdentityToken", "The provided token is malformed or otherwise invalid", "claims", std::string(reason)};
+  };
+  if (const json::value* identity = claims.if_contains("https://aws.amazon.com/source_identity")) {
+    if (identity->is_string()) assume.sourceIdentity = identity->get_string();
+    if (!isSessionName(assume.sourceIdentity) || assume.sourceIdentity.size() < 2 || assume.sourceIdentity.size() > 64)
+      return malformed("its source_identity is not 2 to 64 of [\\w+=,.@-]");
+  }
+  if (const json::value* tags = claims.if_contains("https://aws.amazon.com/tags"))
+    if (const std::string_view problem = readTagClaim(*tags, assume); !problem.empty()) return malformed(problem);
   return std::nullopt;
 }
 
@@ -263,12 +279,7 @@ StsService::Answer StsService::assumeRole(Call& call) const {
     return accessDenied(message, "source identity",
                         "the session already has the source identity " + quoted(caller->sourceIdentity) + ", which stays in the chain");
   if (assume->sourceIdentity.empty()) assume->sourceIdentity = caller->sourceIdentity;
-  for (const std::string& key : caller->transitiveTags) {  // transitive tags go on to the next session and cannot be replaced
-    if (std::any_of(assume->tags.begin(), assume->tags.end(), [&](const SessionTag& tag) { return tag.key == key; }))
-      return accessDenied(message, "tags", "the tag " + quoted(key) + " is transitive and cannot be set again");
-    if (const auto tag = caller->tags.find(key); tag != caller->tags.end()) assume->tags.push_back({key, tag->second});
-    assume->transitiveTagKeys.push_back(key);
-  }
+  if (std::optional<Refusal> refused = inheritTags(*caller, *assume)) return *refused;
   TrustRequest trust;
   trust.actions = {"sts:AssumeRole"};
   askForMore(*assume, trust.actions);

@@ -41,6 +41,27 @@ void addTagKeys(const AssumeRequest& assume, ConditionKeys& keys) {
   if (!assume.transitiveTagKeys.empty()) keys["sts:TransitiveTagKeys"] = assume.transitiveTagKeys;
 }
 
+std::optional<Refusal> inheritTags(const Session& caller, AssumeRequest& assume) {
+  SessionTags handedOn;  // each once, however often the caller's own request named it
+  for (const std::string& key : caller.transitiveTags)
+    if (const auto tag = caller.tags.find(key); tag != caller.tags.end()) handedOn.insert(*tag);
+  for (const auto& [key, value] : handedOn) {
+    assume.tags.push_back({key, value});
+    assume.transitiveTagKeys.push_back(key);
+  }
+  if (problemOf(assume.tags, assume.transitiveTagKeys))
+    return Refusal{
+        400, "InvalidParameterValue",
+        "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.",
+        "tags", "a tag that the calling session hands on cannot be set again, whatever the case of its key"};
+  if (assume.tags.size() <= kMostTags) return std::nullopt;
+  Refusal refusal = validationError(
+      "1 validation error detected: Value at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50");
+  refusal.check = "tags";
+  refusal.reason = "with those that the calling session hands on the session would have " + std::to_string(assume.tags.size()) + " tags";
+  return refusal;
+}
+
 std::optional<Refusal> checkRoleArn(const std::string& arn) {
   const std::size_t account = arn.find(":iam::"), type = account == std::string::npos ? account : account + 6 + 12;
   const bool good = arn.starts_with("arn:aws") && account != std::string::npos && arn.find(':', 4) == account && arn.size() > type &&

@@ -12,6 +12,10 @@ namespace podpass::irsa {
 ConditionKeys requestKeys(const http::Request& request, const AssumeRequest& assume, WallTime now);
 void addTagKeys(const AssumeRequest& assume, ConditionKeys& keys);
 
+// Transitive tags go on to the next session, and none can be replaced. InvalidParameterValue: one would be. ValidationError: the session
+// would have more than kMostTags.
+std::optional<Refusal> inheritTags(const Session& caller, AssumeRequest& assume);
+
 // ValidationError: the ARN is none of a role.
 std::optional<Refusal> checkRoleArn(const std::string& arn);
 // MalformedPolicyDocument, PackedPolicyTooLarge; else the percentage used, nullopt without policy and tags.

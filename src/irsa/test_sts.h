@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "base/text.h"
+#include "irsa/sigv4.h"
 #include "irsa/sts_service.h"
 #include "jose/test_keys.h"
 
@@ -107,6 +108,54 @@ class Api final : public api::Client {
 struct Answer {
   int status = 0;
   std::string body;
+  // The text of the first element of that name; "" without one.
+  [[nodiscard]] std::string element(const std::string& name) const {
+    const std::size_t start = body.find("<" + name + ">");
+    return start == std::string::npos ? "" : body.substr(start + name.size() + 2, body.find("</" + name + ">") - start - name.size() - 2);
+  }
+  [[nodiscard]] std::string code() const { return status == 200 ? "good" : element("Code"); }
+  [[nodiscard]] std::string sentence() const { return code() + ": " + element("Message"); }
+};
+
+// Signs as AWS's clients do.
+struct Signer {
+  std::string accessKeyId, secretAccessKey, sessionToken;
+  explicit Signer(const Answer& assumed)
+      : accessKeyId(assumed.element("AccessKeyId")),
+        secretAccessKey(assumed.element("SecretAccessKey")),
+        sessionToken(assumed.element("SessionToken")) {}
+  explicit Signer(const Credentials& credentials)
+      : accessKeyId(credentials.accessKeyId),
+        secretAccessKey(credentials.secretAccessKey.reveal()),
+        sessionToken(credentials.sessionToken.reveal()) {}
+
+  [[nodiscard]] http::Request sign(std::string body, WallTime when, const std::string& region = "eu-west-1") const {
+    std::string date = rfc3339(when);
+    std::erase_if(date, [](char c) { return c == '-' || c == ':'; });
+    http::Request request;
+    request.method = "POST";
+    request.path = request.target = "/";
+    request.remote = "127.0.0.1:5";
+    request.body = std::move(body);
+    request.headers.add("Host", "127.0.0.1:7443");
+    request.headers.add("X-Amz-Date", date);
+    std::string names = "host;x-amz-date";
+    if (!sessionToken.empty()) {
+      request.headers.add("X-Amz-Security-Token", sessionToken);
+      names += ";x-amz-security-token";
+    }
+    const auto authorization = [&](const std::string& hex) {
+      return "AWS4-HMAC-SHA256 Credential=" + accessKeyId + "/" + date.substr(0, 8) + "/" + region +
+             "/sts/aws4_request, SignedHeaders=" + names + ", Signature=" + hex;
+    };
+    http::Request draft = request;
+    draft.headers.add("Authorization", authorization("x"));
+    const Outcome<Signature> signature = readSignature(draft);
+    if (!signature) throw std::runtime_error(signature.refusal().message);
+    request.headers.add("Authorization",
+                        authorization(signatureOf(*signature, canonicalRequest(*signature, draft), Secret(secretAccessKey))));
+    return request;
+  }
 };
 
 class Sts {
@@ -119,15 +168,23 @@ class Sts {
   }
   ~Sts() { refusals.stop(); }
 
+  // Trusts the service account a/b unless `more` has a trust policy.
   void putRole(const std::string& name, json::object more = {}) {
     json::object spec = std::move(more);
-    const std::string prefix = issuer.url().substr(7);
-    spec["trustPolicy"] =
-        R"({"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Federated":"arn:aws:iam::000000000000:oidc-provider/)" +
-        prefix + R"("},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{"StringEquals":{")" + prefix +
-        R"(:sub":"system:serviceaccount:a:b"}}}})";
+    if (!spec.contains("trustPolicy"))
+      spec["trustPolicy"] =
+          policy("sts:AssumeRoleWithWebIdentity", R"({"StringEquals":{")" + prefix() + R"(:sub":"system:serviceaccount:a:b"}})");
     api.put(roleKind(), {{"metadata", json::object{{"name", name}, {"uid", name}}}, {"spec", std::move(spec)}});
   }
+  [[nodiscard]] std::string prefix() const { return issuer.url().substr(7); }  // of the issuer's condition keys
+  // Allows the actions, a text or several in a list, to tokens of the issuer and to everybody in AWS.
+  [[nodiscard]] std::string policy(const std::string& actions, const std::string& condition = "{}") const {
+    return R"({"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"*","Federated":"arn:aws:iam::000000000000:oidc-provider/)" +
+           prefix() + R"("},"Action":)" + (actions.starts_with("[") ? actions : "\"" + actions + "\"") + R"(,"Condition":)" + condition +
+           "}}";
+  }
+  [[nodiscard]] Signer administrator() const { return Signer(keys->administrator("000000000000")); }
+  Answer ask(const Signer& signer, const std::string& body) { return ask(signer.sign("Version=2011-06-15&" + body, clock.now())); }
   [[nodiscard]] std::string token(json::object more = {}) const {
     const auto now = std::chrono::duration_cast<std::chrono::seconds>(clock.now().time_since_epoch()).count();
     json::object claims{

@@ -164,11 +164,6 @@ json::array texts(const std::vector<std::string>& all) {
 
 }  // namespace
 
-bool CaselessLess::operator()(std::string_view a, std::string_view b) const {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-  return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) < lower(y); });
-}
-
 TrustVerdict judge(const api::TrustPolicy& policy, const TrustRequest& request) {
   TrustVerdict verdict;
   verdict.callerNames = request.callerNames;

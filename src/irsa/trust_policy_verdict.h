@@ -4,17 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "api/iam_names.h"
 #include "api/trust_policy.h"
 
 // Whether a role's trust policy lets a caller assume the role, and the whole reckoning behind the answer: AWS tells the client one
 // sentence for every cause (on purpose), the log and `podpass doctor` show this.
 namespace podpass::irsa {
 
-struct CaselessLess {
-  bool operator()(std::string_view a, std::string_view b) const;
-};
 // Condition keys and their values in this request. A key that is not in the map, or has no values, is absent.
-using ConditionKeys = std::map<std::string, std::vector<std::string>, CaselessLess>;
+using ConditionKeys = std::map<std::string, std::vector<std::string>, api::CaselessLess>;
 
 struct TrustRequest {
   std::vector<std::string> actions;  // "sts:AssumeRoleWithWebIdentity", …; every one must be allowed

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <boost/asio/ip/address.hpp>
 
 #include "api/causes.h"
 #include "api/codec.h"
@@ -32,7 +33,13 @@ std::string_view rolePathProblem(std::string_view path) {
   return good ? "" : "must begin and end with / and consist of printable ASCII characters, at most 512";
 }
 
-bool isLoopback(std::string_view host) { return host == "localhost" || host == "[::1]" || host.starts_with("127."); }
+// A name that looks like an address, 127.evil.example, is none.
+bool isLoopback(std::string_view host) {
+  if (host.starts_with("[") && host.ends_with("]")) host = host.substr(1, host.size() - 2);
+  boost::system::error_code failed;
+  const auto address = boost::asio::ip::make_address(std::string(host), failed);
+  return failed ? host == "localhost" : address.is_loopback();
+}
 
 std::string_view providerUrlProblem(std::string_view url) {
   if (url.size() > 255) return "must be at most 255 characters";

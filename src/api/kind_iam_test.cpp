@@ -71,6 +71,10 @@ TEST(OidcProvider, RefusesWhatIamRefusesButLoopback) {
   EXPECT_EQ(problemsOf(oidcProviderKind(), "p", with("https://oidc.eks.eu-west-1.amazonaws.com/id/AB")), "");
   EXPECT_EQ(problemsOf(oidcProviderKind(), "p", with("http://127.0.0.1:8080")), "");
   EXPECT_EQ(problemsOf(oidcProviderKind(), "p", with("https://[::1]:6443")), "");
+  EXPECT_EQ(problemsOf(oidcProviderKind(), "p", with("http://localhost:8080/x")), "");
+  for (const char* url : {"http://127.evil.example", "http://127.0.0.1.evil.example:80", "http://127.0.0.1evil", "http://[::1]evil",
+                          "http://localhost.evil.example", "http://[::2]", "http://127.1@evil.example", "http://0x7f000001"})
+    EXPECT_NE(problemsOf(oidcProviderKind(), "p", with(url)), "") << url;
   for (const char* url : {"http://issuer.example", "ftp://x", "https://", "https://a/?q", "https://user@a", "issuer.example"})
     EXPECT_NE(problemsOf(oidcProviderKind(), "p", with(url)), "") << url;
   json::object spec = with("https://issuer.example");

@@ -11,9 +11,11 @@
 namespace podpass::irsa {
 namespace {
 
+// The first whole second that is not before `time`: sessions know the second in which they began, and one that may have begun before is
+// over.
 std::int64_t secondsOf(std::string_view time) {
   const Result<WallTime> parsed = parseRfc3339(time);
-  return time.empty() || !parsed ? 0 : std::chrono::duration_cast<std::chrono::seconds>(parsed->time_since_epoch()).count();
+  return time.empty() || !parsed ? 0 : std::chrono::ceil<std::chrono::seconds>(parsed->time_since_epoch()).count();
 }
 
 std::vector<std::string> textsAt(const json::object& object, std::string_view member) {

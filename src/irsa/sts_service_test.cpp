@@ -146,6 +146,22 @@ TEST(StsService, ForgetsARoleAndKnowsANewPolicyAtOnce) {
   EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("moved/later", sts.token()))), "good");
 }
 
+TEST(StsService, RevokesWhatMayHaveBegunBefore) {
+  test::Sts sts;
+  const test::Signer session(sts.ask(test::Sts::assume("role0", sts.token())));
+  const std::string begun = rfc3339(sts.clock.now());
+  const auto code = [&](const std::string& before) {
+    sts.putRole("role0", {{"revokeSessionsBefore", before}});
+    return codeOf(sts.ask(session, "Action=GetCallerIdentity"));
+  };
+  EXPECT_EQ(code(begun), "good");
+  const std::string parts = begun.substr(0, begun.size() - 1);
+  EXPECT_EQ(code(parts + ".000001Z"), "ExpiredToken") << "a fraction of the second in which the session began";
+  EXPECT_EQ(code(parts + ".999999Z"), "ExpiredToken");
+  EXPECT_EQ(code(rfc3339(sts.clock.now() + 1s)), "ExpiredToken");
+  EXPECT_EQ(code(rfc3339(sts.clock.now() - 1s)), "good");
+}
+
 TEST(StsService, AnswersXmlWhateverItIsSent) {
   test::Sts sts;
   http::Request request;

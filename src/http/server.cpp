@@ -13,6 +13,7 @@
 #include <unordered_set>
 
 #include "base/log.h"
+#include "http/endpoint.h"
 #include "http/stream_transport.h"
 #include "http/tls.h"
 
@@ -36,11 +37,6 @@ struct EventLoop {
   std::atomic<std::size_t> load{0};
   std::thread thread;
 };
-
-std::string textOf(const tcp::endpoint& endpoint) {
-  const std::string address = endpoint.address().to_string();
-  return (endpoint.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(endpoint.port());
-}
 
 class AsioServer final : public Server {
  public:

@@ -7,6 +7,8 @@
 #include <boost/asio/write.hpp>
 
 #include "http/connection.h"
+#include "http/endpoint.h"
+#include "http/tunnel.h"
 
 namespace podpass::http {
 namespace {
@@ -40,11 +42,40 @@ class TcpStream final : public ByteStream {
   tcp::socket socket_;
 };
 
-asio::awaitable<void> copy(std::shared_ptr<ByteStream> from, std::shared_ptr<ByteStream> to) {
+// Closes both streams when nothing was read from either for a while.
+class Quiet : public std::enable_shared_from_this<Quiet> {
+ public:
+  Quiet(const asio::any_io_executor& executor, std::shared_ptr<ByteStream> a, std::shared_ptr<ByteStream> b, std::chrono::milliseconds idle)
+      : timer_(executor), a_(std::move(a)), b_(std::move(b)), idle_(idle) {}
+  void broken() { last_ = std::chrono::steady_clock::now(); }
+  void watch() {
+    timer_.expires_at(last_ + idle_);
+    timer_.async_wait([self = shared_from_this()](error_code cancelled) {
+      if (cancelled || self->over_) return;
+      if (std::chrono::steady_clock::now() < self->last_ + self->idle_) return self->watch();
+      self->a_->close();
+      self->b_->close();
+    });
+  }
+  void stop() {
+    over_ = true;
+    timer_.cancel();
+  }
+
+ private:
+  asio::steady_timer timer_;
+  std::shared_ptr<ByteStream> a_, b_;
+  std::chrono::milliseconds idle_;
+  SteadyTime last_ = std::chrono::steady_clock::now();
+  bool over_ = false;
+};
+
+asio::awaitable<void> copy(std::shared_ptr<ByteStream> from, std::shared_ptr<ByteStream> to, std::shared_ptr<Quiet> quiet) {
   std::vector<char> buffer(32u << 10);
   for (;;) {
     const Result<std::size_t> count = co_await from->readSome(buffer.data(), buffer.size());
     if (!count || *count == 0) break;
+    if (quiet) quiet->broken();
     const Result<void> written = co_await to->write(std::string_view(buffer.data(), *count));
     if (!written) break;
   }
@@ -52,9 +83,22 @@ asio::awaitable<void> copy(std::shared_ptr<ByteStream> from, std::shared_ptr<Byt
   to->close();
 }
 
+asio::awaitable<void> relayBoth(std::shared_ptr<ByteStream> a, std::shared_ptr<ByteStream> b, std::shared_ptr<Quiet> quiet) {
+  const asio::any_io_executor executor = co_await asio::this_coro::executor;
+  Wakeup ended(executor);
+  bool running = true;
+  auto end = [&](std::exception_ptr) {
+    running = false;
+    ended.wake();
+  };
+  asio::co_spawn(executor, copy(b, a, quiet), std::move(end));
+  co_await copy(a, b, quiet);
+  while (running) co_await ended.wait();
+}
+
 }  // namespace
 
-asio::awaitable<Result<std::shared_ptr<ByteStream>>> connectTcp(std::string host, unsigned short port) {
+asio::awaitable<Result<Tunnel>> openTunnel(std::string host, unsigned short port) {
   const asio::any_io_executor executor = co_await asio::this_coro::executor;
   const auto socket = std::make_shared<tcp::socket>(executor);
   const auto resolver = std::make_shared<tcp::resolver>(executor);
@@ -77,21 +121,27 @@ asio::awaitable<Result<std::shared_ptr<ByteStream>>> connectTcp(std::string host
   if (failed) co_return Error{Reason::Unavailable, "cannot connect to " + where + ": " + failed.message()};
   error_code ignored;
   socket->set_option(tcp::no_delay(true), ignored);
-  std::shared_ptr<ByteStream> stream = std::make_shared<TcpStream>(std::move(*socket));
-  co_return stream;
+  std::string local = textOf(socket->local_endpoint(ignored));
+  Tunnel tunnel{std::make_shared<TcpStream>(std::move(*socket)), std::move(local)};
+  co_return tunnel;
+}
+
+asio::awaitable<Result<std::shared_ptr<ByteStream>>> connectTcp(std::string host, unsigned short port) {
+  Result<Tunnel> tunnel = co_await openTunnel(std::move(host), port);
+  if (!tunnel) co_return tunnel.error();
+  co_return std::move(tunnel->stream);
 }
 
 asio::awaitable<void> relay(std::shared_ptr<ByteStream> a, std::shared_ptr<ByteStream> b) {
+  co_await relayBoth(std::move(a), std::move(b), nullptr);
+}
+
+asio::awaitable<void> relay(std::shared_ptr<ByteStream> a, std::shared_ptr<ByteStream> b, std::chrono::milliseconds idle) {
   const asio::any_io_executor executor = co_await asio::this_coro::executor;
-  Wakeup ended(executor);
-  bool running = true;
-  auto end = [&](std::exception_ptr) {
-    running = false;
-    ended.wake();
-  };
-  asio::co_spawn(executor, copy(b, a), std::move(end));
-  co_await copy(a, b);
-  while (running) co_await ended.wait();
+  const auto quiet = std::make_shared<Quiet>(executor, a, b, idle);
+  quiet->watch();
+  co_await relayBoth(std::move(a), std::move(b), quiet);
+  quiet->stop();
 }
 
 }  // namespace podpass::http

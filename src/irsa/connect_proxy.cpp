@@ -5,11 +5,14 @@
 #include "api/iam_names.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "http/tunnel.h"
 
 namespace podpass::irsa {
 namespace {
 
 namespace asio = http::asio;
+
+constexpr std::chrono::minutes kIdle{5};
 
 constexpr std::string_view kRegions[] = {
     "af-south-1",     "ap-east-1",      "ap-east-2",      "ap-northeast-1", "ap-northeast-2", "ap-northeast-3",
@@ -27,21 +30,26 @@ http::Response refusal(int status, std::string text) {
   return response;
 }
 
-asio::awaitable<void> serve(std::shared_ptr<http::ByteStream> client, unsigned short stsPort) {
+asio::awaitable<void> serve(std::shared_ptr<http::ByteStream> client, std::string remote, unsigned short stsPort, Tunnels& tunnels) {
   const std::string host = "127.0.0.1";
-  Result<std::shared_ptr<http::ByteStream>> sts = co_await http::connectTcp(host, stsPort);
-  const std::string_view head =
-      sts ? "HTTP/1.1 200 Connection established\r\n\r\n" : "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
-  const Result<void> written = co_await client->write(head);
-  if (!sts || !written) {
+  Result<http::Tunnel> sts = co_await http::openTunnel(host, stsPort);
+  if (!sts) {
+    log::warn("proxy cannot reach the STS", {{"err", log::chain(sts.error())}});
+    const std::string_view head = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n";
+    const Result<void> told = co_await client->write(head);
+    if (!told) log::debug("proxy client has gone", {{"remote", remote}});
     client->close();
-    if (sts) (*sts)->close();
     co_return;
   }
-  co_await http::relay(client, *sts);
+  const Tunnels::Entry entry(tunnels, sts->local, remote);  // before the client can speak to the STS
+  const std::string_view head = "HTTP/1.1 200 Connection established\r\n\r\n";
+  const Result<void> told = co_await client->write(head);
+  if (told) co_await http::relay(client, sts->stream, kIdle);
+  client->close();
+  sts->stream->close();
 }
 
-asio::awaitable<http::Response> answer(std::shared_ptr<const http::Request> request, unsigned short stsPort) {
+asio::awaitable<http::Response> answer(std::shared_ptr<const http::Request> request, unsigned short stsPort, Tunnels& tunnels) {
   if (request->method != "CONNECT") co_return refusal(405, "this proxy answers CONNECT to the host names of AWS STS only");
   const std::vector<std::string>& names = stsHostNames();
   const std::size_t colon = request->target.rfind(':');
@@ -53,7 +61,9 @@ asio::awaitable<http::Response> answer(std::shared_ptr<const http::Request> requ
     co_return refusal(403, "this proxy leads to AWS STS only, and not to " + quoted(request->target.substr(0, 128)));
   }
   http::Response response;
-  response.takeOver = [stsPort](std::shared_ptr<http::ByteStream> client) { return serve(std::move(client), stsPort); };
+  response.takeOver = [remote = request->remote, stsPort, &tunnels](std::shared_ptr<http::ByteStream> client) {
+    return serve(std::move(client), remote, stsPort, tunnels);
+  };
   co_return response;
 }
 
@@ -72,8 +82,27 @@ const std::vector<std::string>& stsHostNames() {
   return names;
 }
 
-http::Handler connectProxy(unsigned short stsPort) {
-  return [stsPort](std::shared_ptr<const http::Request> request) { return answer(std::move(request), stsPort); };
+std::string Tunnels::clientOf(const std::string& remote) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = clients_.find(remote);
+  return found == clients_.end() ? remote : *found->second;
+}
+
+Tunnels::Entry::Entry(Tunnels& tunnels, std::string local, const std::string& client)
+    : tunnels_(tunnels), local_(std::move(local)), client_(std::make_shared<const std::string>(client)) {
+  const std::lock_guard lock(tunnels_.mutex_);
+  tunnels_.clients_[local_] = client_;
+}
+
+// Ports come again: the next tunnel from this one may have begun already.
+Tunnels::Entry::~Entry() {
+  const std::lock_guard lock(tunnels_.mutex_);
+  if (const auto found = tunnels_.clients_.find(local_); found != tunnels_.clients_.end() && found->second == client_)
+    tunnels_.clients_.erase(found);
+}
+
+http::Handler connectProxy(unsigned short stsPort, Tunnels& tunnels) {
+  return [stsPort, &tunnels](std::shared_ptr<const http::Request> request) { return answer(std::move(request), stsPort, tunnels); };
 }
 
 }  // namespace podpass::irsa

@@ -193,9 +193,7 @@ Outcome<Session> ContainerCredentials::assume(Call& call) const {
   if (!assume.tags.empty()) trust.actions.emplace_back("sts:TagSession");
   trust.callerType = api::PrincipalType::Service;
   trust.callerNames = {kPodAudience};
-  trust.keys = requestKeys(call.request, assume, call.now);
-  trust.keys.erase("aws:SourceIp");  // the service's, not the pod's
-  trust.keys.erase("aws:UserAgent");
+  trust.keys = requestKeys(assume, call.now);  // the way is the service's, not the pod's
   trust.keys["aws:SourceAccount"] = {directory_.account()};
   trust.keys["aws:SourceArn"] = {clusterArn()};
   addTagKeys(assume, trust.keys);
@@ -225,9 +223,7 @@ Outcome<Session> ContainerCredentials::assumeTarget(Call& call, const Session& f
   if (!assume.tags.empty()) trust.actions.emplace_back("sts:TagSession");
   trust.callerType = api::PrincipalType::Aws;
   trust.callerNames = {first.arn, first.roleArn, "arn:aws:iam::" + first.account + ":root", first.account};
-  trust.keys = requestKeys(call.request, assume, call.now);
-  trust.keys.erase("aws:SourceIp");
-  trust.keys.erase("aws:UserAgent");
+  trust.keys = requestKeys(assume, call.now);
   trust.keys["aws:PrincipalArn"] = {first.roleArn};
   trust.keys["aws:PrincipalAccount"] = {first.account};
   for (const auto& [key, value] : first.tags) trust.keys["aws:PrincipalTag/" + key] = {value};

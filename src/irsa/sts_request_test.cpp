@@ -195,6 +195,21 @@ TEST(StsTokenRefusal, SaysAwsSentences) {
   EXPECT_TRUE(said("discovery", "", "", "cannot connect to 127.0.0.1:1: refused").starts_with("IDPCommunicationError: "));
 }
 
+TEST(ConnectProxy, KnowsWhoseTunnelABytesComeFrom) {
+  Tunnels tunnels;
+  EXPECT_EQ(tunnels.clientOf("127.0.0.1:5"), "127.0.0.1:5");
+  {
+    const Tunnels::Entry one(tunnels, "127.0.0.1:5", "10.1.2.3:4");
+    EXPECT_EQ(tunnels.clientOf("127.0.0.1:5"), "10.1.2.3:4");
+    EXPECT_EQ(tunnels.clientOf("127.0.0.1:6"), "127.0.0.1:6");
+    auto older = std::make_unique<Tunnels::Entry>(tunnels, "127.0.0.1:7", "10.1.2.3:4");
+    const Tunnels::Entry newer(tunnels, "127.0.0.1:7", "10.9.9.9:4");
+    older.reset();
+    EXPECT_EQ(tunnels.clientOf("127.0.0.1:7"), "10.9.9.9:4") << "the port came again before the old tunnel was forgotten";
+  }
+  EXPECT_EQ(tunnels.clientOf("127.0.0.1:5"), "127.0.0.1:5");
+}
+
 TEST(ConnectProxy, KnowsStsAndNothingElse) {
   const std::vector<std::string>& names = stsHostNames();
   const auto has = [&](std::string_view name) { return std::find(names.begin(), names.end(), name) != names.end(); };

@@ -77,9 +77,17 @@ struct StsServer::Parts {
     return containerServers.back()->port();
   }
 
-  [[nodiscard]] http::Handler handler() const {
-    return http::wrapped(options.around, [serving = service.get()](std::shared_ptr<const http::Request> request) {
-      return serving->handle(std::move(request));
+  [[nodiscard]] http::Handler handler(bool secure) const {
+    return http::wrapped(options.around, [serving = service.get(), secure](std::shared_ptr<const http::Request> request) {
+      Arrival arrival{.secure = secure};
+      return serving->handle(std::move(request), std::move(arrival));
+    });
+  }
+  // Behind the proxies: who asks is who opened the tunnel.
+  [[nodiscard]] http::Handler tunnelled() const {
+    return http::wrapped(options.around, [this, serving = service.get()](std::shared_ptr<const http::Request> request) {
+      Arrival arrival{.remote = tunnels.clientOf(request->remote), .secure = true};
+      return serving->handle(std::move(request), std::move(arrival));
     });
   }
 
@@ -92,6 +100,7 @@ struct StsServer::Parts {
   const Clock& time;
   std::shared_ptr<const CredentialKeys> keys;
   std::unique_ptr<StsService> service;
+  Tunnels tunnels;
   std::vector<std::unique_ptr<ContainerCredentials>> containers;
   std::vector<std::unique_ptr<http::Server>> containerServers;
   std::unique_ptr<http::Server> server, second, proxy, secondProxy;
@@ -115,16 +124,16 @@ Result<void> StsServer::start() {
   if (Result<void> started = parts.directory.start(); !started) return started;
   parts.refusals.start();
   parts.service = std::make_unique<StsService>(parts.keys, parts.directory, parts.relyingParty, parts.refusals, parts.time);
-  const http::Handler handler = parts.handler();
-  parts.server = parts.serve(parts.options.bind, parts.options.port, !parts.options.plainHttp, handler);
+  const bool secure = !parts.options.plainHttp;
+  parts.server = parts.serve(parts.options.bind, parts.options.port, secure, parts.handler(secure));
   if (Result<void> started = parts.server->start(); !started) return started;
   if (parts.options.connectProxy.empty()) return {};
   Result<std::pair<std::string, unsigned short>> address = readAddress(parts.options.connectProxy);
   if (!address) return address.error();
-  parts.tlsServer = parts.serve("127.0.0.1", 0, true, handler);
+  parts.tlsServer = parts.serve("127.0.0.1", 0, true, parts.tunnelled());
   if (Result<void> started = parts.tlsServer->start(); !started) return started;
   parts.proxyHost = address->first;
-  parts.proxy = parts.serve(address->first, address->second, false, connectProxy(parts.tlsServer->port()));
+  parts.proxy = parts.serve(address->first, address->second, false, connectProxy(parts.tlsServer->port(), parts.tunnels));
   return parts.proxy->start();
 }
 
@@ -140,10 +149,10 @@ Result<StsServer::Urls> StsServer::serveAlsoOn(const std::string& bind) {
     }
     return started;
   };
-  if (Result<void> started = listen(parts.second, parts.server->port(), true, parts.handler()); !started) return started.error();
+  if (Result<void> started = listen(parts.second, parts.server->port(), true, parts.handler(true)); !started) return started.error();
   Urls urls{.sts = urlOf("https", bind, parts.second->port()), .proxy = {}};
   if (!parts.proxy) return urls;
-  const http::Handler handler = connectProxy(parts.tlsServer->port());
+  const http::Handler handler = connectProxy(parts.tlsServer->port(), parts.tunnels);
   if (Result<void> started = listen(parts.secondProxy, parts.proxy->port(), false, handler); !started) return started.error();
   urls.proxy = urlOf("http", bind, parts.secondProxy->port());
   return urls;

@@ -104,16 +104,28 @@ void askForMore(const AssumeRequest& assume, std::vector<std::string>& actions) 
 
 struct StsService::Call {
   std::shared_ptr<const http::Request> request;
+  Arrival arrival;
+  std::string region = {};  // that the client calls; "" when it does not say
   Parameters parameters = {};
   RefusedRequest told = {};  // for the refusal log, filled on the way
   WallTime now;
 };
 
-asio::awaitable<http::Response> StsService::handle(std::shared_ptr<const http::Request> request) {
+ConditionKeys StsService::keysOf(const Call& call, const AssumeRequest& assume) {
+  ConditionKeys keys = requestKeys(assume, call.now);
+  addArrivalKeys(*call.request, call.arrival, keys);
+  if (!call.region.empty()) keys["aws:RequestedRegion"] = {call.region};
+  return keys;
+}
+
+asio::awaitable<http::Response> StsService::handle(std::shared_ptr<const http::Request> request, Arrival arrival) {
   auto call = std::make_shared<Call>();
   call->now = clock_.now();
   call->told.id = randomUuid();
-  call->told.remote = request->remote;
+  if (arrival.remote.empty()) arrival.remote = request->remote;
+  call->told.remote = arrival.remote;
+  call->arrival = std::move(arrival);
+  call->region = regionOfHost(request->headers.find("Host"));
   call->request = std::move(request);
   if (running_.fetch_add(1) >= kMostRunning) {  // what waits is bounded; every SDK tries again
     running_.fetch_sub(1);
@@ -144,7 +156,7 @@ asio::awaitable<StsService::Answer> StsService::answer(std::shared_ptr<Call> cal
     if (action == "GetSessionToken") co_return getSessionToken(*call);
   }
   co_return Refusal{400, "InvalidAction",
-                    "Could not find operation " + action.substr(0, 64) + " for version " +
+                    "Could not find operation " + call->told.action + " for version " +
                         (version.empty() ? "NO_VERSION_SPECIFIED" : version.substr(0, 64)),
                     "parameters"};
 }
@@ -181,7 +193,7 @@ asio::awaitable<StsService::Answer> StsService::assumeRoleWithWebIdentity(std::s
   trust.actions = {"sts:AssumeRoleWithWebIdentity"};
   askForMore(*assume, trust.actions);
   trust.callerNames = {provider->arn};
-  trust.keys = requestKeys(*call->request, *assume, call->now);
+  trust.keys = keysOf(*call, *assume);
   addTokenKeys(*token, *provider, trust.keys);
   addTagKeys(*assume, trust.keys);
   if (std::optional<Refusal> refused = checkTrust(*role, trust, kWebIdentityDenied)) co_return *refused;
@@ -216,6 +228,7 @@ Outcome<Session> StsService::authenticate(Call& call) const {
   const Result<CredentialKeys::Known> known = keys_->find(directory_.account(), signature->accessKeyId, signature->sessionToken);
   if (!known) return invalidClientToken(known.error().sentence);
   call.told.caller = known->session.arn;
+  call.region = signature->region;
   if (const auto good = checkSignature(*signature, *call.request, known->secretAccessKey); !good) return good.refusal();
   const Session& session = known->session;
   if (session.expires != 0 && epoch(clock_.nowFor(std::chrono::seconds(session.issuedAt))) >= session.expires) {
@@ -288,7 +301,7 @@ StsService::Answer StsService::assumeRole(Call& call) const {
   trust.callerNames = {caller->arn};
   if (chained) trust.callerNames.push_back(caller->roleArn);
   trust.callerNames.insert(trust.callerNames.end(), {root, caller->account});
-  trust.keys = requestKeys(*call.request, *assume, call.now);
+  trust.keys = keysOf(call, *assume);
   trust.keys["aws:PrincipalArn"] = {chained ? caller->roleArn : caller->arn};
   trust.keys["aws:PrincipalAccount"] = {caller->account};
   for (const auto& [key, value] : caller->tags) trust.keys["aws:PrincipalTag/" + key] = {value};

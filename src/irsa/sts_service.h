@@ -10,6 +10,7 @@
 #include "irsa/sts_directory.h"
 #include "irsa/sts_refusal_log.h"
 #include "irsa/sts_request.h"
+#include "irsa/sts_session.h"
 
 namespace podpass::irsa {
 
@@ -22,7 +23,7 @@ class StsService {
              StsRefusalLog& refusals, const Clock& clock)
       : keys_(std::move(keys)), directory_(directory), relyingParty_(relyingParty), refusals_(refusals), clock_(clock) {}
 
-  http::asio::awaitable<http::Response> handle(std::shared_ptr<const http::Request> request);
+  http::asio::awaitable<http::Response> handle(std::shared_ptr<const http::Request> request, Arrival arrival = {});
 
  private:
   struct Call;  // one request on its way
@@ -34,6 +35,7 @@ class StsService {
   Answer getCallerIdentity(Call& call) const;
   Answer getSessionToken(Call& call) const;
 
+  static ConditionKeys keysOf(const Call& call, const AssumeRequest& assume);
   Outcome<Session> authenticate(Call& call) const;
   // Whether the session still counts: its role exists, is the same one, and did not revoke it.
   Outcome<std::monostate> checkLive(const Session& session) const;

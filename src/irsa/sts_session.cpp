@@ -1,8 +1,12 @@
 #include "irsa/sts_session.h"
 
+#include <algorithm>
+#include <boost/asio/ip/address.hpp>
+
 #include "api/iam_names.h"
 #include "api/json_reader.h"
 #include "base/text.h"
+#include "irsa/connect_proxy.h"
 
 namespace podpass::irsa {
 namespace {
@@ -12,23 +16,39 @@ constexpr std::int64_t kChainedLimit = 3600, kDefaultSeconds = 3600;
 
 std::int64_t epoch(WallTime time) { return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count(); }
 
-std::string addressOf(const std::string& remote) {  // "127.0.0.1:5123", "[::1]:5123"
-  std::string address = remote.substr(0, remote.rfind(':'));
-  if (address.starts_with("[") && address.ends_with("]")) address = address.substr(1, address.size() - 2);
-  return address;
+// Of "127.0.0.1:5123" or "[::1]:5123"; "" when there is none.
+std::string addressOf(const std::string& remote) {
+  std::string text = remote.substr(0, remote.rfind(':'));
+  if (text.starts_with("[") && text.ends_with("]")) text = text.substr(1, text.size() - 2);
+  boost::system::error_code failed;
+  const auto address = boost::asio::ip::make_address(text, failed);
+  return failed ? "" : address.to_string();
 }
 
 }  // namespace
 
-ConditionKeys requestKeys(const http::Request& request, const AssumeRequest& assume, WallTime now) {
+ConditionKeys requestKeys(const AssumeRequest& assume, WallTime now) {
   ConditionKeys keys;
   keys["sts:RoleSessionName"] = {assume.sessionName};
   if (assume.durationSeconds) keys["sts:DurationSeconds"] = {std::to_string(*assume.durationSeconds)};
   keys["aws:CurrentTime"] = {rfc3339(now)};
   keys["aws:EpochTime"] = {std::to_string(epoch(now))};
-  if (const std::string address = addressOf(request.remote); !address.empty()) keys["aws:SourceIp"] = {address};
-  if (const std::string_view agent = request.headers.find("User-Agent"); !agent.empty()) keys["aws:UserAgent"] = {std::string(agent)};
   return keys;
+}
+
+void addArrivalKeys(const http::Request& request, const Arrival& arrival, ConditionKeys& keys) {
+  if (const std::string address = addressOf(arrival.remote); !address.empty()) keys["aws:SourceIp"] = {address};
+  keys["aws:SecureTransport"] = {arrival.secure ? "true" : "false"};
+  if (const std::string_view agent = request.headers.find("User-Agent"); !agent.empty()) keys["aws:UserAgent"] = {std::string(agent)};
+}
+
+std::string regionOfHost(std::string_view host) {
+  const std::string name = api::lowered(host.substr(0, host.rfind(':')));
+  const auto& names = stsHostNames();
+  if (std::find(names.begin(), names.end(), name) == names.end()) return "";
+  if (name == "sts.amazonaws.com") return "us-east-1";
+  const std::size_t start = name.find('.') + 1;
+  return name.substr(start, name.find('.', start) - start);
 }
 
 void addTagKeys(const AssumeRequest& assume, ConditionKeys& keys) {

@@ -8,8 +8,19 @@
 // What AssumeRole and AssumeRoleWithWebIdentity have in common once it is known who asks.
 namespace podpass::irsa {
 
-// The request's circumstances as condition keys: time, address, user agent, session name, tags.
-ConditionKeys requestKeys(const http::Request& request, const AssumeRequest& assume, WallTime now);
+// How a request came here, which it does not know itself.
+struct Arrival {
+  std::string remote = {};  // "10.1.2.3:5123": who asks when it is not Request::remote but somebody behind it; else empty
+  bool secure = true;       // over TLS
+};
+
+// The request as condition keys: time, session name, duration.
+ConditionKeys requestKeys(const AssumeRequest& assume, WallTime now);
+// And the way on which it came: address, transport, user agent. An address that cannot be told is no key.
+void addArrivalKeys(const http::Request& request, const Arrival& arrival, ConditionKeys& keys);
+// The region that a client names by the host that it calls: sts.eu-west-1.amazonaws.com; us-east-1 of the global sts.amazonaws.com; "" for
+// hosts that are not AWS's.
+std::string regionOfHost(std::string_view host);
 void addTagKeys(const AssumeRequest& assume, ConditionKeys& keys);
 
 // Transitive tags go on to the next session, and none can be replaced. InvalidParameterValue: one would be. ValidationError: the session

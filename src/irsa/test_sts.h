@@ -201,10 +201,11 @@ class Sts {
                    "&WebIdentityToken=" + token + more;
     return request;
   }
-  Answer ask(http::Request request) {
+  Answer ask(http::Request request, bool secure = true) {
     http::asio::io_context here(1);
-    auto done =
-        http::asio::co_spawn(here, service.handle(std::make_shared<const http::Request>(std::move(request))), http::asio::use_future);
+    Arrival arrival{.secure = secure};
+    auto done = http::asio::co_spawn(here, service.handle(std::make_shared<const http::Request>(std::move(request)), std::move(arrival)),
+                                     http::asio::use_future);
     here.run();
     const http::Response response = done.get();
     return {response.status, *response.body};

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import boto3
@@ -201,6 +202,29 @@ def test_the_proxy_leads_to_sts_and_nowhere_else(sts):
     assert connect("GET http://sts.amazonaws.com/").split()[1] == "405"
 
 
+def test_policies_see_who_asks_through_the_proxy(sts):
+    """127.0.0.2 opens the tunnel; the STS behind it must not take its own proxy for the client."""
+    condition = {"IpAddress": {"aws:SourceIp": "127.0.0.2/32"}, "Bool": {"aws:SecureTransport": "true"}}
+    arn = sts.role("neighbour", sts.policy(Condition=condition))
+    form = urllib.parse.urlencode({"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "RoleArn": arn, "RoleSessionName": "ss",
+                                   "WebIdentityToken": sts.token()})
+    host, port = sts.proxy.removeprefix("http://").split(":")
+    context = ssl.create_default_context(cafile=sts.ca)
+
+    def status(source):
+        with socket.create_connection((host, int(port)), timeout=20, source_address=(source, 0)) as tunnel:
+            tunnel.sendall(b"CONNECT sts.eu-west-1.amazonaws.com:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert tunnel.recv(4096).startswith(b"HTTP/1.1 200")
+            with context.wrap_socket(tunnel, server_hostname="sts.eu-west-1.amazonaws.com") as secured:
+                secured.sendall((f"POST / HTTP/1.1\r\nHost: sts.eu-west-1.amazonaws.com\r\nContent-Length: {len(form)}\r\n"
+                                 f"Content-Type: application/x-www-form-urlencoded\r\nConnection: close\r\n\r\n{form}").encode())
+                return int(secured.recv(4096).split()[1])
+
+    eventually(lambda: status("127.0.0.2") == 200, what="the role")
+    assert status("127.0.0.1") == 403
+    assert refused(sts, arn, sts.token())[:2] == ("AccessDenied", NOT_AUTHORIZED)
+
+
 # ---- what is answered
 
 def test_an_assumed_role_says_who_it_is(sts):
@@ -297,6 +321,21 @@ def test_a_role_assumes_another_and_tags_travel(sts):
         session.assume_role(RoleArn=ROLE + "second", RoleSessionName="next")
     with pytest.raises(botocore.exceptions.ClientError, match="1 hour session limit for roles assumed by role chaining"):
         session.assume_role(RoleArn=ROLE + "second", RoleSessionName="next", ExternalId="e1", DurationSeconds=3601)
+
+
+def test_a_transitive_tag_cannot_be_replaced_in_another_case(sts):
+    trusting = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["sts:AssumeRole", "sts:TagSession"]}}
+    admins_only = {"StringEquals": {"aws:PrincipalTag/Team": "admin"}}
+    admins = sts.role("tagged-admins", {**trusting, "Statement": {**trusting["Statement"], "Condition": admins_only}})
+    next_, tagged = sts.role("tagged-next", trusting), sts.role("tagged", trusting)  # the STS learns of them in this order
+    first = eventually(lambda: sts.as_admin().assume_role(RoleArn=tagged, RoleSessionName="ss", Tags=[{"Key": "Team", "Value": "dev"}],
+                                                          TransitiveTagKeys=["Team"]), what="the role")
+    for key in ("Team", "team"):
+        with pytest.raises(botocore.exceptions.ClientError, match="conflicts with a transitive tag key from the calling session"):
+            sts.as_session(first).assume_role(RoleArn=next_, RoleSessionName="ss", Tags=[{"Key": key, "Value": "admin"}])
+    second = sts.as_session(first).assume_role(RoleArn=next_, RoleSessionName="ss")
+    with pytest.raises(botocore.exceptions.ClientError, match="is not authorized to perform: sts:AssumeRole"):
+        sts.as_session(second).assume_role(RoleArn=admins, RoleSessionName="ss")
 
 
 def test_the_administrator_has_long_term_keys(sts):

@@ -6,6 +6,7 @@
 #include "base/offload.h"
 #include "base/text.h"
 #include "http/message.h"
+#include "irsa/place.h"
 #include "irsa/sts_session.h"
 #include "token/presented_token.h"
 
@@ -101,14 +102,10 @@ http::Response podCredentialsRefusal(const Refusal& refusal, const std::string& 
 
 http::asio::awaitable<http::Response> ContainerCredentials::handle(std::shared_ptr<const http::Request> request) {
   if (request->path != "/v1/credentials") co_return text(404, "404 page not found");
-  if (running_.fetch_add(1) >= kMostRunning) {  // what waits is bounded; every SDK tries again
-    running_.fetch_sub(1);
-    co_return text(429, "Too Many Requests");
-  }
+  const Place place(running_, kMostRunning);  // what waits is bounded; every SDK tries again
+  if (!place) co_return text(429, "Too Many Requests");
   auto work = [this, request] { return answer(*request); };
-  http::Response response = co_await offload(pool_, std::move(work));
-  running_.fetch_sub(1);
-  co_return response;
+  co_return co_await offload(pool_, std::move(work));
 }
 
 http::Response ContainerCredentials::answer(const http::Request& request) {

@@ -83,6 +83,26 @@ class ContainerCredentialsTest : public ::testing::Test {
                                  .hosts = {"127.0.0.1"}}};
 };
 
+TEST_F(ContainerCredentialsTest, ARequestThatFailsGivesItsPlaceBack) {
+  ContainerCredentials brittle(
+      sts.api, sts.keys, sts.directory, sts.refusals, sts.clock,
+      {.verify = [](std::string_view) -> Result<token::Identity> { throw std::runtime_error("broken"); }, .hosts = {"127.0.0.1"}});
+  auto request = std::make_shared<http::Request>();
+  request->path = "/v1/credentials";
+  request->headers.add("Host", "127.0.0.1");
+  request->headers.add("Authorization", sts.token());
+  const auto status = [&] {
+    http::asio::io_context here(1);
+    auto done = http::asio::co_spawn(here, brittle.handle(request), http::asio::use_future);
+    here.run();
+    return done.get().status;
+  };
+  for (int i = 0; i < 300; ++i) EXPECT_THROW(status(), std::runtime_error);
+  request->headers = {};
+  request->headers.add("Host", "127.0.0.1");
+  EXPECT_EQ(status(), 400) << "not 429";
+}
+
 TEST_F(ContainerCredentialsTest, GivesASessionOfTheAssociatedRoleWithTags) {
   const Session session = sessionIn(ask(sts.token()));
   EXPECT_EQ(session.roleArn, arn("pods"));

@@ -5,6 +5,7 @@
 #include "api/iam_names.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "irsa/place.h"
 #include "irsa/sigv4.h"
 #include "irsa/sts_answer.h"
 #include "irsa/sts_session.h"
@@ -127,12 +128,9 @@ asio::awaitable<http::Response> StsService::handle(std::shared_ptr<const http::R
   call->arrival = std::move(arrival);
   call->region = regionOfHost(request->headers.find("Host"));
   call->request = std::move(request);
-  if (running_.fetch_add(1) >= kMostRunning) {  // what waits is bounded; every SDK tries again
-    running_.fetch_sub(1);
-    co_return errorAnswer(throttled(), call->told.id);
-  }
+  const Place place(running_, kMostRunning);  // what waits is bounded; every SDK tries again
+  if (!place) co_return errorAnswer(throttled(), call->told.id);
   const Answer answered = co_await answer(call);
-  running_.fetch_sub(1);
   if (answered) co_return *answered;
   refusals_.record(call->told, answered.refusal());
   co_return errorAnswer(answered.refusal(), call->told.id);

@@ -414,6 +414,36 @@ TEST(StsService, JudgesSignedCallsInAwsOrder) {
   EXPECT_EQ(sts.ask(unsignedRequest).sentence(), "MissingAuthenticationToken: Request is missing Authentication Token");
 }
 
+// Errors of the machinery, not of a request.
+class BrittleClock final : public Clock {
+ public:
+  [[nodiscard]] WallTime now() const override { throw std::runtime_error("broken"); }
+  [[nodiscard]] SteadyTime steady() const override { return {}; }
+};
+
+TEST(StsService, ARequestThatFailsGivesItsPlaceBack) {
+  test::Sts sts;
+  const BrittleClock brittle;
+  token::RelyingParty broken(sts.pool, brittle);
+  token::TrustedIssuer issuer;
+  issuer.url = sts.issuer.url();
+  issuer.plainLoopback = true;
+  ASSERT_TRUE(broken.trust({issuer}));
+  StsService service(sts.keys, sts.directory, broken, sts.refusals, sts.clock);
+  const auto ask = [&](http::Request request) {
+    http::asio::io_context here(1);
+    auto done =
+        http::asio::co_spawn(here, service.handle(std::make_shared<const http::Request>(std::move(request)), {}), http::asio::use_future);
+    here.run();
+    return done.get().status;
+  };
+  for (int i = 0; i < 600; ++i) EXPECT_THROW(ask(test::Sts::assume("role0", sts.token())), std::runtime_error);
+  http::Request request;
+  request.method = "POST";
+  request.body = "Action=GetCallerIdentity&Version=2011-06-15";
+  EXPECT_EQ(ask(request), 403) << "not Throttling";
+}
+
 TEST(StsRefusalLog, WritesSomeEventsOfAFloodAndTheWholeVerdict) {
   test::Sts sts;
   sts.refusals.start();

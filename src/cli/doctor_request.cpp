@@ -57,7 +57,7 @@ int doctorRequest(const RequestOptions& options) {
   const Result<DocumentPtr> event = client.get(*api::findKind("", "v1", "events"), {"default", name});
   if (!event && event.error().reason == Reason::NotFound)
     return refuse({Reason::NotFound, "no refused STS request " + options.id + " is known",
-                   "compare the request id; only the newest 256 refusals are kept, older ones stand in the STS's log"});
+                   "compare the request id; only the newest refusals are kept, older ones stand in the STS's log"});
   if (!event) return refuse(event.error());
   const Result<json::value> parsed = api::parseJson(textAt((*event)->value, {"metadata", "annotations", irsa::kVerdictAnnotation}));
   if (!parsed || !parsed->is_object()) return refuse({Reason::Internal, "the event " + name + " holds no verdict"});

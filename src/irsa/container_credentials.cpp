@@ -152,6 +152,7 @@ Outcome<Session> ContainerCredentials::assume(Call& call) const {
   if (!identity && identity.error().reason != Reason::Unauthorized) return unavailable(identity.error());
   if (!identity) return invalidToken(log::chain(identity.error()), identity.error().fix);
   call.told.caller = identity->username;
+  call.told.verified = true;
   const auto account = accountOf(identity->username);
   const std::string pod = extraOf(*identity, "pod-name"), podUid = extraOf(*identity, "pod-uid");
   if (!account || pod.empty())

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include "base/document.h"
@@ -42,5 +43,12 @@ class [[nodiscard]] Outcome {
  private:
   std::variant<T, Refusal> state_;
 };
+
+// The beginning of a text in UTF-8, at most so many bytes and never half a character.
+inline std::string_view beginning(std::string_view utf8, std::size_t most) {
+  if (utf8.size() <= most) return utf8;
+  while (most > 0 && (static_cast<unsigned char>(utf8[most]) & 0xc0u) == 0x80u) --most;
+  return utf8.substr(0, most);
+}
 
 }  // namespace podpass::irsa

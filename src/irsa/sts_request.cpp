@@ -47,7 +47,7 @@ class Violations {
 
  private:
   void add(const std::string& member, const std::string& value, const std::string& constraint) {
-    const std::string shown = member == "webIdentityToken" ? "Value" : "Value '" + value.substr(0, 2048) + "'";
+    const std::string shown = member == "webIdentityToken" ? "Value" : "Value '" + std::string(beginning(value, 2048)) + "'";
     clause(shown + " at '" + member + "' failed to satisfy constraint: " + constraint);
   }
   void clause(const std::string& text) {

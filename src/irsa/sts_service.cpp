@@ -142,8 +142,8 @@ asio::awaitable<StsService::Answer> StsService::answer(std::shared_ptr<Call> cal
   if (!parameters) co_return parameters.refusal();
   call->parameters = std::move(*parameters);
   const std::string action = call->parameters["Action"], version = call->parameters["Version"];
-  call->told.action = action.substr(0, 64);
-  call->told.roleArn = call->parameters["RoleArn"].substr(0, 2048);
+  call->told.action = beginning(action, 64);
+  call->told.roleArn = call->parameters["RoleArn"];
   if (version == kVersion) {
     if (action == "AssumeRoleWithWebIdentity") {
       Answer answered = co_await assumeRoleWithWebIdentity(call);
@@ -155,7 +155,7 @@ asio::awaitable<StsService::Answer> StsService::answer(std::shared_ptr<Call> cal
   }
   co_return Refusal{400, "InvalidAction",
                     "Could not find operation " + call->told.action + " for version " +
-                        (version.empty() ? "NO_VERSION_SPECIFIED" : version.substr(0, 64)),
+                        (version.empty() ? "NO_VERSION_SPECIFIED" : std::string(beginning(version, 64))),
                     "parameters"};
 }
 
@@ -180,6 +180,7 @@ asio::awaitable<StsService::Answer> StsService::assumeRoleWithWebIdentity(std::s
   }
   const Result<token::VerifiedToken> token = co_await relyingParty_.verify(assume->webIdentityToken);
   if (!token) co_return tokenRefusal(token.error(), assume->webIdentityToken, clock_.nowFor(std::chrono::seconds(presented->issuedAt)));
+  call->told.verified = true;
   if (token->subject.size() < 6 || token->subject.size() > 255)
     co_return Refusal{400, "InvalidIdentityToken", "The provided token is malformed or otherwise invalid", "claims",
                       "its sub has not 6 to 255 characters"};
@@ -228,6 +229,7 @@ Outcome<Session> StsService::authenticate(Call& call) const {
   call.told.caller = known->session.arn;
   call.region = signature->region;
   if (const auto good = checkSignature(*signature, *call.request, known->secretAccessKey); !good) return good.refusal();
+  call.told.verified = true;
   const Session& session = known->session;
   if (session.expires != 0 && epoch(clock_.nowFor(std::chrono::seconds(session.issuedAt))) >= session.expires) {
     Refusal refusal{403, "ExpiredToken", "The security token included in the request is expired", "credentials"};

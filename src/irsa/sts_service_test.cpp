@@ -414,6 +414,23 @@ TEST(StsService, JudgesSignedCallsInAwsOrder) {
   EXPECT_EQ(sts.ask(unsignedRequest).sentence(), "MissingAuthenticationToken: Request is missing Authentication Token");
 }
 
+TEST(StsService, NamesAnActionThatItDoesNotKnow) {
+  test::Sts sts;
+  http::Request request;
+  request.method = "POST";
+  const auto said = [&](const std::string& body) {
+    request.body = body;
+    return sts.ask(request).sentence();
+  };
+  EXPECT_EQ(said("Action=AssumeRoot&Version=2011-06-15"), "InvalidAction: Could not find operation AssumeRoot for version 2011-06-15");
+  EXPECT_EQ(said("Action=AssumeRole&Version=2010-05-08"), "InvalidAction: Could not find operation AssumeRole for version 2010-05-08");
+  EXPECT_EQ(said("Action=AssumeRole"), "InvalidAction: Could not find operation AssumeRole for version NO_VERSION_SPECIFIED");
+  std::string half = "a";  // 65 bytes, the 64th begins a character of two
+  for (int i = 0; i < 32; ++i) half += "%C3%A4";
+  const std::string told = said("Action=" + half + "&Version=2011-06-15");
+  EXPECT_EQ(told.find("\xC3 "), std::string::npos) << "half a character";
+}
+
 // Errors of the machinery, not of a request.
 class BrittleClock final : public Clock {
  public:
@@ -442,6 +459,47 @@ TEST(StsService, ARequestThatFailsGivesItsPlaceBack) {
   request.method = "POST";
   request.body = "Action=GetCallerIdentity&Version=2011-06-15";
   EXPECT_EQ(ask(request), 403) << "not Throttling";
+}
+
+// ---- refusals
+
+TEST(StsRefusalLog, GarbageDoesNotPushOutWhatIsLookedFor) {
+  test::Sts sts;
+  sts.refusals.start();
+  EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("role0", sts.token({{"sub", "system:other"}})))), "AccessDenied");
+  for (int i = 0; i < 400; ++i) {
+    EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("role0", "x.y.z"))), "InvalidIdentityToken");
+    sts.clock.advance(1s);
+  }
+  sts.refusals.stop();
+  const auto verified = [](const DocumentPtr& event) {
+    return textAt(json::parse(textAt(event->value, {"metadata", "annotations", kVerdictAnnotation})).as_object(), {"caller"}) ==
+           "system:other";
+  };
+  EXPECT_EQ(std::count_if(sts.api.events.begin(), sts.api.events.end(), verified), 1);
+  EXPECT_LE(sts.api.events.size(), 65u);
+}
+
+TEST(StsRefusalLog, CutsWhatAClientMakesLong) {
+  test::Sts sts;
+  sts.refusals.start();
+  std::string longSubject = "a";
+  for (int i = 0; i < 5000; ++i) longSubject += "\xC3\xA4";
+  const json::object claims{{"sub", longSubject}, {"aud", "other"}, {"iss", "https://" + std::string(4000, 'i')}};
+  EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("role0", sts.token(claims)))), "InvalidIdentityToken");
+  sts.refusals.record(
+      {.id = "umlauts", .action = "A", .roleArn = "arn:aws:iam::000000000000:role/r", .caller = {}, .remote = {}, .role = {}},
+      {403, "AccessDenied", longSubject});
+  sts.refusals.stop();
+  ASSERT_EQ(sts.api.events.size(), 2u);
+  for (const DocumentPtr& event : sts.api.events) {
+    const std::string text = json::serialize(event->value);
+    EXPECT_LT(text.size(), 8192u);
+    boost::system::error_code failed;
+    json::parse(text, failed);
+    EXPECT_FALSE(failed) << "no half characters: " << failed.message();
+  }
+  EXPECT_LE(textAt(sts.api.events.back()->value, {"message"}).size(), 1024u);
 }
 
 TEST(StsRefusalLog, WritesSomeEventsOfAFloodAndTheWholeVerdict) {

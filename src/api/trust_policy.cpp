@@ -7,6 +7,7 @@
 
 #include "api/iam_names.h"
 #include "api/json_reader.h"
+#include "api/policy_value.h"
 #include "base/text.h"
 
 namespace podpass::api {
@@ -131,7 +132,8 @@ bool isServicePrincipal(std::string_view value) {
 }
 
 bool isAlphanumeric(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
 }
 
 // ---- the document
@@ -144,9 +146,34 @@ std::string below(const std::string& pointer, std::string_view member) {
 }
 std::string below(const std::string& pointer, std::size_t index) { return pointer + "/" + std::to_string(index); }
 
+// What a value of this operator must be, in the words of the refusal; "" when it is.
+std::string valueProblem(Comparison comparison, const std::string& value) {
+  switch (comparison) {
+    case Comparison::NumericEquals:
+    case Comparison::NumericLessThan:
+    case Comparison::NumericLessThanEquals:
+    case Comparison::NumericGreaterThan:
+    case Comparison::NumericGreaterThanEquals:
+      return policyNumber(value) ? "" : "Invalid numeric value: " + value;
+    case Comparison::DateEquals:
+    case Comparison::DateLessThan:
+    case Comparison::DateLessThanEquals:
+    case Comparison::DateGreaterThan:
+    case Comparison::DateGreaterThanEquals:
+      return policyDate(value) ? "" : "Invalid date value: " + value;
+    case Comparison::IpAddress:
+      return policyNetwork(value) ? "" : "Invalid IP range: " + value;
+    default:
+      return "";
+  }
+}
+
+enum class Grammar { Trust, Session };  // with Principal, or with Resource
+
 // Reads the document top down; the first problem ends it. Texts: spec irsa.md §3.6.
 class Reader {
  public:
+  explicit Reader(Grammar grammar) : grammar_(grammar) {}
   Result<TrustPolicy> read(const json::value& document) {
     TrustPolicy policy;
     readPolicy(document, policy);
@@ -166,7 +193,8 @@ class Reader {
     for (const auto& member : object) {
       const std::string_view name = member.key();
       if (std::find(known.begin(), known.end(), name) != known.end()) continue;
-      if (name == "Resource" || name == "NotResource") return refuse(below(pointer, name), "Has prohibited field " + std::string(name));
+      if (name == "Resource" || name == "NotResource" || name == "Principal" || name == "NotPrincipal")
+        return refuse(below(pointer, name), "Has prohibited field " + std::string(name));
       return refuseSyntax(below(pointer, name));
     }
     return true;
@@ -195,10 +223,14 @@ class Reader {
   bool readStatement(const json::value& value, const std::string& pointer, TrustPolicy& policy) {
     const json::object* object = value.if_object();
     if (object == nullptr) return refuseSyntax(pointer);
-    if (!knowsAll(*object, pointer, {"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Condition"})) return false;
+    const bool trust = grammar_ == Grammar::Trust;
+    const bool known = trust
+                           ? knowsAll(*object, pointer, {"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Condition"})
+                           : knowsAll(*object, pointer, {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"});
     PolicyStatement statement;
-    if (!readSid(*object, pointer, statement) || !readEffect(*object, pointer, statement) || !readPrincipals(*object, pointer, statement) ||
-        !readActions(*object, pointer, statement))
+    if (!known || !readSid(*object, pointer, statement) || !readEffect(*object, pointer, statement) ||
+        (trust && !readPrincipals(*object, pointer, statement)) || !readActions(*object, pointer, statement) ||
+        (!trust && !readResources(*object, pointer)))
       return false;
     if (const json::value* conditions = object->if_contains("Condition"))
       if (!readConditions(*conditions, below(pointer, "Condition"), statement)) return false;
@@ -295,14 +327,34 @@ class Reader {
   bool readActions(const json::object& object, const std::string& pointer, PolicyStatement& statement) {
     const json::value* action = object.if_contains("Action");
     const json::value* except = object.if_contains("NotAction");
-    if (action == nullptr && except == nullptr) return refuse(pointer, "Missing required field Action");
+    const bool trust = grammar_ == Grammar::Trust;
+    if (action == nullptr && except == nullptr)
+      return refuse(pointer, trust ? "Missing required field Action" : "Policy statement must contain actions.");
     if (action != nullptr && except != nullptr) return refuseSyntax(pointer);
     statement.exceptActions = except != nullptr;
     const std::string place = below(pointer, except != nullptr ? "NotAction" : "Action");
     if (!readTexts(except != nullptr ? *except : *action, place, false, statement.actions)) return false;
-    for (const std::string& each : statement.actions)
-      if (std::none_of(kActions.begin(), kActions.end(), [&](std::string_view known) { return matchesAction(each, known); }))
+    for (const std::string& each : statement.actions) {
+      const std::size_t colon = each.find(':');
+      if (!trust && each != "*" && (colon == std::string::npos || colon == 0 || colon + 1 == each.size()))
+        return refuse(place, "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.");
+      if (trust && std::none_of(kActions.begin(), kActions.end(), [&](std::string_view known) { return matchesAction(each, known); }))
         return refuse(place, "AssumeRole policy may only specify STS AssumeRole actions.");
+    }
+    return true;
+  }
+
+  bool readResources(const json::object& object, const std::string& pointer) {
+    const json::value* resource = object.if_contains("Resource");
+    const json::value* except = object.if_contains("NotResource");
+    if (resource == nullptr && except == nullptr) return refuse(pointer, "Policy statement must contain resources.");
+    if (resource != nullptr && except != nullptr) return refuseSyntax(pointer);
+    const std::string place = below(pointer, except != nullptr ? "NotResource" : "Resource");
+    std::vector<std::string> all;
+    if (!readTexts(except != nullptr ? *except : *resource, place, false, all)) return false;
+    for (const std::string& each : all)
+      if (each != "*" && (!each.starts_with("arn:") || arnParts(each).size() != 6))
+        return refuse(place, "Resource " + each + " must be in ARN format or \"*\".");
     return true;
   }
 
@@ -317,13 +369,18 @@ class Reader {
       if (keys == nullptr) return refuseSyntax(place);
       for (const auto& key : *keys) {
         PolicyCondition condition{*test, std::string(key.key()), {}};
-        if (!readTexts(key.value(), below(place, key.key()), true, condition.values)) return false;
+        const std::string at = below(place, key.key());
+        if (!readTexts(key.value(), at, true, condition.values)) return false;
+        for (std::size_t i = 0; i < condition.values.size(); ++i)
+          if (const std::string problem = valueProblem(test->comparison, condition.values[i]); !problem.empty())
+            return refuse(key.value().is_array() ? below(at, i) : at, problem);
         statement.conditions.push_back(std::move(condition));
       }
     }
     return true;
   }
 
+  const Grammar grammar_;
   std::optional<Error> problem_;
   std::set<std::string> sids_;
 };
@@ -394,7 +451,7 @@ std::size_t lineOfSyntaxError(std::string_view text) {
          static_cast<std::size_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(std::min(good, text.size())), '\n'));
 }
 
-Result<TrustPolicy> parseText(std::string_view text) {
+Result<TrustPolicy> parseText(std::string_view text, Grammar grammar) {
   const Result<Read> read = readJson(text);
   if (!read)
     return Error{.reason = Reason::Invalid,
@@ -404,7 +461,7 @@ Result<TrustPolicy> parseText(std::string_view text) {
     return Error{.reason = Reason::Invalid,
                  .sentence = "Syntax errors in policy. (the member " + read->duplicates.front() + " stands there twice)",
                  .causes = {{"", {}, "MalformedPolicyDocument"}}};
-  Result<TrustPolicy> policy = Reader().read(read->value);
+  Result<TrustPolicy> policy = Reader(grammar).read(read->value);
   if (!policy) return located(policy.error(), text);
   return policy;
 }
@@ -418,10 +475,15 @@ Result<TrustPolicy> parseTrustPolicy(const json::value& document) {
   if (text.size() - blanks > kMostCharacters)
     return Error{
         .reason = Reason::Invalid, .sentence = "Cannot exceed quota for ACLSizePerRole: 2048", .causes = {{"", {}, "LimitExceeded"}}};
-  if (document.is_string()) return parseText(text);
-  Result<TrustPolicy> policy = Reader().read(document);
+  if (document.is_string()) return parseText(text, Grammar::Trust);
+  Result<TrustPolicy> policy = Reader(Grammar::Trust).read(document);
   if (!policy) return located(policy.error(), {});
   return policy;
+}
+
+Result<void> checkSessionPolicy(std::string_view text) {
+  if (const Result<TrustPolicy> policy = parseText(text, Grammar::Session); !policy) return policy.error();
+  return {};
 }
 
 std::u32string codePoints(std::string_view utf8) {

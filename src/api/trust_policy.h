@@ -76,6 +76,10 @@ struct TrustPolicy {
 // causes[0].field is the JSON pointer alone.
 Result<TrustPolicy> parseTrustPolicy(const json::value& document);
 
+// A session policy, which narrows what a session may do: Statements with Resource and without Principal. Refused as above; nothing is kept,
+// because podpass has no actions that it could allow.
+Result<void> checkSessionPolicy(std::string_view text);
+
 // A text with `*` (any run, even an empty one) and `?` (one character), as code points in which these two are no characters.
 using Pattern = std::u32string;
 constexpr char32_t kAnyRun = 0x110000, kAnyOne = 0x110001;

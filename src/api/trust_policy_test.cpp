@@ -93,6 +93,16 @@ TEST(TrustPolicy, RefusesWhatAwsRefusesAndSaysWhere) {
        "Invalid Condition type : NullIfExists. (at /Statement/0/Condition/NullIfExists, line 4)"},
       {"a key with a slash and no value", spoiled("\"x*\"", "{}"),
        "Syntax errors in policy. (at /Statement/0/Condition/ForAnyValue:StringNotLikeIfExists/issuer.example~1id~11:amr, line 5)"},
+      {"a number that is none", spoiled("\"StringEquals\":{", "\"NumericEquals\":{\"m\":\"0xc\"},\"StringEquals\":{"),
+       "Invalid numeric value: 0xc (at /Statement/0/Condition/NumericEquals/m, line 4)"},
+      {"infinity", spoiled("\"StringEquals\":{", "\"NumericNotEqualsIfExists\":{\"m\":[1,\n\"inf\"]},\"StringEquals\":{"),
+       "Invalid numeric value: inf (at /Statement/0/Condition/NumericNotEqualsIfExists/m/1, line 5)"},
+      {"a date that is none", spoiled("\"StringEquals\":{", "\"DateGreaterThan\":{\"m\":\"never\"},\"StringEquals\":{"),
+       "Invalid date value: never (at /Statement/0/Condition/DateGreaterThan/m, line 4)"},
+      {"a network with too many bits", spoiled("\"StringEquals\":{", "\"NotIpAddress\":{\"m\":\"10.1.0.0/40\"},\"StringEquals\":{"),
+       "Invalid IP range: 10.1.0.0/40 (at /Statement/0/Condition/NotIpAddress/m, line 4)"},
+      {"a network without bits", spoiled("\"StringEquals\":{", "\"IpAddress\":{\"m\":[\"::1\",\"10.1.0.0/\"]},\"StringEquals\":{"),
+       "Invalid IP range: 10.1.0.0/ (at /Statement/0/Condition/IpAddress/m/1, line 4)"},
       {"a member twice", spoiled("\"Effect\":\"Allow\"", "\"Effect\":\"Deny\",\"Effect\":\"Allow\""),
        "Syntax errors in policy. (the member Statement[0].Effect stands there twice)"},
       {"a Sid with a blank", spoiled("\"one\"", "\"o ne\""),
@@ -107,6 +117,40 @@ TEST(TrustPolicy, RefusesWhatAwsRefusesAndSaysWhere) {
   EXPECT_EQ(problemOf(text(spoiled("\"n\"", std::string(1800, ' ') + "\"n\""))), "accepted") << "white space does not count";
   EXPECT_EQ(problemOf(json::parse(spoiled("Allow", "allow"))), "Invalid effect: allow (at /Statement/0/Effect)")
       << "an object has no lines";
+}
+
+TEST(SessionPolicy, RefusesWhatAwsRefuses) {
+  const auto problem = [](std::string_view policy) {
+    const Result<void> checked = checkSessionPolicy(policy);
+    return checked ? "accepted" : checked.error().sentence;
+  };
+  struct Case {
+    const char *policy, *sentence;
+  };
+  const Case cases[] = {
+      {R"({"Version":"2012-10-17","Statement":[{"Sid":"a","Effect":"Allow","Action":"s3:Get*","Resource":"arn:aws:s3:::b/*"}]})",
+       "accepted"},
+      {R"({"Statement":{"Effect":"Deny","NotAction":["sts:*"],"NotResource":["*"],"Condition":{"Bool":{"aws:SecureTransport":false}}}})",
+       "accepted"},
+      {"{", "This policy contains invalid Json (at line 1)"},
+      {"[]", "Syntax errors in policy. (at line 1)"},
+      {R"({"Statement":[]})", "Syntax errors in policy. (at /Statement, line 1)"},
+      {R"({"Statement":{"Effect":"Foo","Action":1}})", "Invalid effect: Foo (at /Statement/Effect, line 1)"},
+      {R"({"Statement":{"Effect":"Allow","Action":1,"Resource":"*"}})", "Syntax errors in policy. (at /Statement/Action, line 1)"},
+      {R"({"Statement":{"Effect":"Allow","Resource":"*"}})", "Policy statement must contain actions. (at /Statement, line 1)"},
+      {R"({"Statement":{"Effect":"Allow","Action":"Get","Resource":"*"}})",
+       "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc. (at /Statement/Action, line 1)"},
+      {R"({"Statement":{"Effect":"Allow","Action":"s3:*"}})", "Policy statement must contain resources. (at /Statement, line 1)"},
+      {R"({"Statement":{"Effect":"Allow","Action":"s3:*","Resource":"bucket"}})",
+       "Resource bucket must be in ARN format or \"*\". (at /Statement/Resource, line 1)"},
+      {R"({"Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*","Principal":"*"}})",
+       "Has prohibited field Principal (at /Statement/Principal, line 1)"},
+      {R"({"Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*","Condition":{"StringIs":{"k":"v"}}}})",
+       "Invalid Condition type : StringIs. (at /Statement/Condition/StringIs, line 1)"},
+      {R"({"Version":"2030-01-01","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}})",
+       "Policy document must be version 2012-10-17 or greater. (at /Version, line 1)"},
+  };
+  for (const Case& c : cases) EXPECT_EQ(problem(c.policy), c.sentence) << c.policy;
 }
 
 TEST(TrustPolicy, WildcardsMatchWholeTexts) {

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "api/json_reader.h"
+#include "api/trust_policy.h"
 #include "http/message.h"
 
 namespace podpass::irsa {
@@ -18,6 +19,12 @@ Refusal malformed(std::string why) { return {400, "MalformedQueryString", std::m
 bool isWord(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool consistsOf(std::string_view text, std::string_view extra) {
   return std::all_of(text.begin(), text.end(), [&](char c) { return isWord(c) || extra.find(c) != std::string_view::npos; });
+}
+
+bool isPolicyText(std::string_view text) {
+  const std::u32string points = api::codePoints(text);
+  return std::all_of(points.begin(), points.end(),
+                     [](char32_t c) { return c == U'\t' || c == U'\n' || c == U'\r' || (c >= 0x20 && c <= 0xff); });
 }
 
 // All violations of a request, in AWS's words.
@@ -171,7 +178,9 @@ Outcome<AssumeRequest> readAssumeRole(const Parameters& parameters, bool webIden
   request.roleArn = members.required("RoleArn", 20, 2048);
   request.sessionName = members.named(members.required("RoleSessionName", 2, 64), "RoleSessionName");
   if (webIdentity) request.webIdentityToken = members.required("WebIdentityToken", 4, 20000);
-  request.policy = members.optional("Policy", 1, 2048);
+  // Of AssumeRole the packed size alone decides (§2.2).
+  request.policy = members.optional("Policy", 1, webIdentity ? 2048 : std::string::npos);
+  members.violations.pattern("policy", request.policy, isPolicyText(request.policy), "[\\u0009\\u000A\\u000D\\u0020-\\u00FF]+");
   request.durationSeconds = members.seconds(900, 43200);
   members.list("PolicyArns", ".arn", kMostPolicyArns, [&](const std::string&, const std::string& arn) {
     members.violations.length("policyArns", arn, 20, 2048);

@@ -120,6 +120,18 @@ TEST(StsRequest, TakesTagsOfAwsCharactersOnly) {
   EXPECT_NE(problemOf(start + "Key=" + umlauts + "x&Tags.member.1.Value=v", false), "good");
 }
 
+TEST(StsRequest, TakesSessionPoliciesOfAwsLengthsAndCharacters) {
+  const std::string start = "RoleArn=arn:aws:iam::000000000000:role/r&RoleSessionName=ss&Policy=", longer(2049, '{');
+  const std::string token = "&WebIdentityToken=a.b.c";
+  EXPECT_EQ(problemOf(start + longer.substr(1) + token), "good");
+  EXPECT_NE(problemOf(start + longer + token)
+                .find("at 'policy' failed to satisfy constraint: Member must have length less than or equal to 2048"),
+            std::string::npos);
+  EXPECT_EQ(problemOf(start + longer, false), "good") << "of AssumeRole the packed size decides";
+  EXPECT_EQ(problemOf(start + "%7B%09%0A%0D%C3%BF", false), "good");
+  for (const char* bad : {"%7B%00", "%7B%C4%80", ""}) EXPECT_EQ(problemOf(start + bad, false).substr(0, 15), "ValidationError") << bad;
+}
+
 TEST(StsRequest, TakesSixDigitsAsATokenCode) {
   const std::string start = "RoleArn=arn:aws:iam::000000000000:role/r&RoleSessionName=ss&SerialNumber=arn:aws:iam::1:mfa/x&TokenCode=";
   EXPECT_EQ(problemOf(start + "012345", false), "good");
@@ -142,12 +154,20 @@ TEST(StsSession, KnowsARolesArn) {
 TEST(StsSession, PacksPoliciesAndTags) {
   AssumeRequest assume;
   EXPECT_EQ(*packedPolicySize(assume), std::nullopt);
-  assume.policy = R"({"Statement":[]})";
-  EXPECT_EQ(*packedPolicySize(assume), std::optional<int>(1));
+  const std::string policy = R"({"Statement":{"Effect":"Allow","Action":"*","Resource":"*"}})";
+  assume.policy = policy;
+  EXPECT_EQ(*packedPolicySize(assume), std::optional<int>(3));
+  assume.policy = policy + std::string(2048 - policy.size(), ' ');
+  EXPECT_EQ(*packedPolicySize(assume), std::optional<int>(100));
+  assume.policy += ' ';
+  EXPECT_EQ(packedPolicySize(assume).refusal().code, "PackedPolicyTooLarge");
+  EXPECT_EQ(packedPolicySize(assume).refusal().message, "Packed policy consumes 101% of allotted space, please use smaller policy.");
   assume.policy = "{";
   EXPECT_EQ(packedPolicySize(assume).refusal().message, "This policy contains invalid Json");
-  assume.policy = "[]";
-  EXPECT_EQ(packedPolicySize(assume).refusal().code, "MalformedPolicyDocument");
+  for (const char* bad : {"[]", R"({"Statement":[]})", R"({"Statement":{"Effect":"Foo","Action":1}})"}) {
+    assume.policy = bad;
+    EXPECT_EQ(packedPolicySize(assume).refusal().code, "MalformedPolicyDocument") << bad;
+  }
   assume.policy.clear();
   for (int i = 0; i < 9; ++i) assume.tags.push_back({std::string(1, static_cast<char>('a' + i)), std::string(255, 'v')});
   EXPECT_EQ(packedPolicySize(assume).refusal().message, "Packed size of session tags consumes 113% of allotted space.");

@@ -4,7 +4,6 @@
 #include <boost/asio/ip/address.hpp>
 
 #include "api/iam_names.h"
-#include "api/json_reader.h"
 #include "base/text.h"
 #include "irsa/connect_proxy.h"
 
@@ -96,10 +95,10 @@ std::optional<Refusal> checkRoleArn(const std::string& arn) {
 
 Outcome<std::optional<int>> packedPolicySize(const AssumeRequest& assume) {
   if (!assume.policy.empty()) {
-    const Result<api::Read> read = api::readJson(assume.policy);
-    if (!read) return Refusal{400, "MalformedPolicyDocument", "This policy contains invalid Json", "session policy"};
-    if (!read->value.is_object() || !read->value.get_object().contains("Statement"))
-      return Refusal{400, "MalformedPolicyDocument", "Syntax errors in policy.", "session policy"};
+    if (const Result<void> checked = api::checkSessionPolicy(assume.policy); !checked) {
+      const std::string& sentence = checked.error().sentence;  // AWS's, and where
+      return Refusal{400, "MalformedPolicyDocument", sentence.substr(0, sentence.rfind(" (at ")), "session policy", sentence};
+    }
   }
   std::size_t tags = 0, arns = 0;
   for (const SessionTag& tag : assume.tags) tags += tag.key.size() + tag.value.size();

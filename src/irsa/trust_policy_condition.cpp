@@ -1,11 +1,10 @@
 #include "irsa/trust_policy_condition.h"
 
 #include <algorithm>
-#include <boost/asio/ip/address.hpp>
-#include <charconv>
 #include <optional>
 
 #include "api/iam_names.h"
+#include "api/policy_value.h"
 #include "base/text.h"
 
 namespace podpass::irsa {
@@ -75,21 +74,14 @@ bool arnLike(const Pattern& pattern, std::string_view value) {
   return true;
 }
 
-std::optional<double> number(std::string_view text) {
-  double value = 0;
-  if (text.find_first_not_of("0123456789+-.eE") != std::string_view::npos) return std::nullopt;  // no "inf", no "nan"
-  const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failed != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
+bool isDate(Comparison comparison) { return comparison >= Comparison::DateEquals && comparison <= Comparison::DateGreaterThanEquals; }
+bool isNumeric(Comparison comparison) {
+  return comparison >= Comparison::NumericEquals && comparison <= Comparison::NumericGreaterThanEquals;
 }
 
-// ISO 8601 with or without a time of day, or seconds since the epoch.
-std::optional<double> date(std::string_view text) {
-  const bool epoch = !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
-  if (epoch && text.size() > 4) return number(text);
-  const Result<WallTime> time = parseRfc3339(text.size() == 10 ? std::string(text) + "T00:00:00Z" : std::string(text));
-  if (!time) return std::nullopt;
-  return std::chrono::duration<double>(time->time_since_epoch()).count();
+// A number, or a date as one.
+std::optional<double> quantity(Comparison comparison, std::string_view text) {
+  return isDate(comparison) ? api::policyDate(text) : api::policyNumber(text);
 }
 
 bool ordered(Comparison comparison, double found, double expected) {
@@ -112,29 +104,8 @@ bool ordered(Comparison comparison, double found, double expected) {
 }
 
 bool inNetwork(std::string_view network, std::string_view text) {
-  boost::system::error_code failed;
-  const auto address = boost::asio::ip::make_address(std::string(text), failed);
-  const std::size_t slash = network.find('/');
-  const auto base = failed ? boost::asio::ip::address() : boost::asio::ip::make_address(std::string(network.substr(0, slash)), failed);
-  if (failed || address.is_v4() != base.is_v4()) return false;
-  const auto bitsOf = [](const boost::asio::ip::address& each) {
-    std::vector<unsigned char> bytes;
-    if (each.is_v4())
-      for (const unsigned char byte : each.to_v4().to_bytes()) bytes.push_back(byte);
-    else
-      for (const unsigned char byte : each.to_v6().to_bytes()) bytes.push_back(byte);
-    return bytes;
-  };
-  const std::vector<unsigned char> a = bitsOf(address), b = bitsOf(base);
-  std::size_t length = a.size() * 8;
-  if (slash != std::string_view::npos) {
-    const std::string_view digits = network.substr(slash + 1);
-    const auto [end, wrong] = std::from_chars(digits.data(), digits.data() + digits.size(), length);
-    if (wrong != std::errc() || end != digits.data() + digits.size() || length > a.size() * 8) return false;
-  }
-  for (std::size_t bit = 0; bit < length; ++bit)
-    if (((a[bit / 8] ^ b[bit / 8]) >> (7 - bit % 8)) & 1u) return false;
-  return true;
+  const std::optional<api::PolicyNetwork> expected = api::policyNetwork(network), found = api::policyNetwork(text);
+  return expected && found && expected->holds(*found);
 }
 
 bool isTrueOrFalse(std::string_view text) { return text == "true" || text == "false"; }
@@ -170,16 +141,8 @@ bool matches(Comparison comparison, std::string_view expected, std::string_view 
       return inNetwork(expected, found);
     case Comparison::Null:
       return false;  // judged by presence alone, in holds()
-    case Comparison::DateEquals:
-    case Comparison::DateLessThan:
-    case Comparison::DateLessThanEquals:
-    case Comparison::DateGreaterThan:
-    case Comparison::DateGreaterThanEquals: {
-      const std::optional<double> a = date(expected), b = date(found);
-      return a && b && ordered(comparison, *b, *a);
-    }
     default: {
-      const std::optional<double> a = number(expected), b = number(found);
+      const std::optional<double> a = quantity(comparison, expected), b = quantity(comparison, found);
       return a && b && ordered(comparison, *b, *a);
     }
   }
@@ -197,7 +160,9 @@ bool holds(const api::PolicyCondition& condition, const ConditionKeys& keys, boo
   }
   if (!present) return test.ifExists || test.set == SetOperator::ForAllValues || (test.set == SetOperator::None && test.negated);
   // The values of one key are alternatives; of a negated operator none may match.
+  const bool measures = isDate(test.comparison) || isNumeric(test.comparison);
   const auto fits = [&](const std::string& found) {
+    if (measures && !quantity(test.comparison, found)) return false;  // neither equal nor unequal to a number
     const auto same = [&](const std::string& expected) { return matches(test.comparison, expected, found, keys, variables); };
     return std::any_of(condition.values.begin(), condition.values.end(), same) != test.negated;
   };

@@ -15,6 +15,8 @@
 // followed: whoever names a URL decides what is fetched, not the server behind it. No cookies, no proxies from the environment.
 namespace podpass::http {
 
+constexpr const char* kCertificateRefused = "CertificateRefused";
+
 struct Fetched {
   int status = 0;
   Headers headers;
@@ -68,7 +70,8 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   // Any status is an answer. BadRequest: the URL or the certificates make no sense. Forbidden: all addresses were refused by `allowed`.
-  // Timeout, RequestTooLarge, TooManyRequests as above. Unavailable: everything else, the sentence says what.
+  // Timeout, RequestTooLarge, TooManyRequests as above. Unavailable: everything else, the sentence says what; when it was the server's
+  // certificate that was not believed, a cause has the reason kCertificateRefused.
   asio::awaitable<Result<Fetched>> send(std::string url, FetchOptions options);
   // What is under way, and whatever is sent later, ends with Unavailable. Does not wait.
   void stop();

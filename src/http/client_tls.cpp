@@ -190,10 +190,11 @@ Error handshakeFailure(SSL* connection, const std::string& where, const std::str
     return Error{Reason::Unavailable,
                  "the certificate of " + where + " is for " + (verdict.names.empty() ? "no name" : verdict.names) + ", not for " + name,
                  "use one of these names in the URL, or give the server a certificate for " + name};
-  return Error{Reason::Unavailable,
-               "the certificate of " + where + " was not accepted: " + std::string(X509_verify_cert_error_string(code)) +
-                   " (SHA-1 thumbprints of its chain: " + verdict.thumbprints + ")",
-               "give the certificate authority that issued it, or pin a thumbprint of its chain"};
+  return Error{.reason = Reason::Unavailable,
+               .sentence = "the certificate of " + where + " was not accepted: " + std::string(X509_verify_cert_error_string(code)) +
+                           " (SHA-1 thumbprints of its chain: " + verdict.thumbprints + ")",
+               .fix = "give the certificate authority that issued it, or pin a thumbprint of its chain",
+               .causes = {{"certificate", {}, kCertificateRefused}}};
 }
 
 }  // namespace podpass::http

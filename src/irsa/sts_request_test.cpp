@@ -196,8 +196,10 @@ TEST(StsAnswer, EscapesWhatTheClientSent) {
 
 TEST(StsTokenRefusal, SaysAwsSentences) {
   const WallTime now(std::chrono::seconds(1795479996));
-  const auto said = [&](const char* check, std::string expected, std::string found, std::string sentence) {
-    const Refusal refusal = tokenRefusal(token::refusal({check, std::move(expected), std::move(found)}, std::move(sentence)), "a.b.c", now);
+  const auto said = [&](const char* check, std::string expected, std::string found, std::string sentence,
+                        token::Obstacle obstacle = token::Obstacle::None) {
+    const Refusal refusal =
+        tokenRefusal(token::refusal({check, std::move(expected), std::move(found), obstacle}, std::move(sentence)), "a.b.c", now);
     return refusal.code + ": " + refusal.message;
   };
   EXPECT_EQ(said("claims", "sub a string", "", "x"), "InvalidIdentityToken: Missing a required claim: sub");
@@ -210,9 +212,15 @@ TEST(StsTokenRefusal, SaysAwsSentences) {
       "requirements";
   EXPECT_EQ(said("key id", "", "", "x"), noKey);
   EXPECT_EQ(said("discovery", "", "", "the issuer answered 404"), noKey);
-  EXPECT_EQ(said("discovery", "", "", "… (SHA-1 thumbprints of its chain: …)"),
+  EXPECT_EQ(said("discovery", "", "", "x", token::Obstacle::Certificate),
             "InvalidIdentityToken: OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint");
-  EXPECT_TRUE(said("discovery", "", "", "cannot connect to 127.0.0.1:1: refused").starts_with("IDPCommunicationError: "));
+  EXPECT_TRUE(said("discovery", "", "", "x", token::Obstacle::Unreachable).starts_with("IDPCommunicationError: "));
+  EXPECT_EQ(said("discovery", "", "", "https://thumbprint.example/no answer from answered 404"), noKey)
+      << "words of an issuer do not matter";
+  const Refusal unknown = tokenRefusal(Error{Reason::Internal, "out of ideas"}, "a.b.c", now);
+  EXPECT_EQ(unknown.code, "InternalFailure");
+  EXPECT_NE(errorAnswer(unknown, "ID").body->find("<Type>Receiver</Type><Code>InternalFailure</Code>"), std::string::npos);
+  EXPECT_EQ(errorAnswer(unknown, "ID").body->find("out of ideas"), std::string::npos) << "for the log only";
 }
 
 TEST(ConnectProxy, KnowsWhoseTunnelABytesComeFrom) {

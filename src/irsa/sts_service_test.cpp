@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "http/test_certificates.h"
 #include "irsa/test_sts.h"
 
 namespace podpass::irsa {
@@ -382,6 +383,117 @@ TEST(StsService, ASourceIdentityStaysInTheChain) {
 }
 
 // ---- the order of checks
+
+// ES256 of a kid that nobody publishes; and a signature that is not over this token.
+std::string withUnknownKey(const std::string& token) {
+  return base64UrlEncode(R"({"alg":"ES256","kid":"unknown"})") + token.substr(token.find('.'));
+}
+std::string withBadSignature(const std::string& token) {
+  const std::size_t place = token.rfind('.') + 10;
+  std::string spoilt = token;
+  spoilt[place] = spoilt[place] == 'A' ? 'B' : 'A';
+  return spoilt;
+}
+
+// Each request has all the faults of those below it, too: the first check that fails is the one that answers.
+TEST(StsService, JudgesTokensInAwsOrder) {
+  test::Sts sts;
+  std::string away = "http://127.0.0.1:";  // nobody listens there
+  {
+    const test::Issuer gone(jose::test::kEcPem);
+    away = gone.url();
+  }
+  sts.api.put(test::Sts::providers(), {{"metadata", json::object{{"name", "away"}, {"uid", "away"}}},
+                                       {"spec", json::object{{"url", away}, {"clientIDs", json::array{"sts.amazonaws.com"}}}}});
+  const std::int64_t now = std::chrono::duration_cast<std::chrono::seconds>(sts.clock.now().time_since_epoch()).count();
+  const json::object away7{{"iss", away}, {"sub", "system:other"}};
+  json::object late6 = away7;
+  late6["exp"] = now;
+  json::object audience5 = late6;
+  audience5["aud"] = "other";
+  json::object issuer4 = audience5;
+  issuer4["iss"] = "https://nobody.example";
+  json::object claim3 = issuer4;
+  claim3["sub"] = 5;
+  const auto broken = [&](const json::object& claims) { return withBadSignature(withUnknownKey(sts.token(claims))); };
+  const json::object other{{"sub", "system:other"}};
+  const std::string tooLong = "&DurationSeconds=43200", missing = "missing",
+                    noKey =
+                        "InvalidIdentityToken: Couldn't retrieve verification key from your "
+                        "identity provider,  please reference AssumeRoleWithWebIdentity documentation for requirements",
+                    denied = "AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity";
+  struct Row {
+    int row;
+    std::string role, token, more, answer;
+  };
+  const Row rows[] = {
+      {1, missing, "x.y.z", "&DurationSeconds=1",
+       "ValidationError: 1 validation error detected: Value '1' at 'durationSeconds' failed to satisfy constraint: Member must have value "
+       "greater "
+       "than or equal to 900"},
+      {2, missing, "x.y.z", tooLong,
+       "InvalidIdentityToken: The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"},
+      {3, missing, broken(claim3), tooLong, "InvalidIdentityToken: Missing a required claim: sub"},
+      {4, missing, broken(issuer4), tooLong,
+       "InvalidIdentityToken: No OpenIDConnect provider found in your account for https://nobody.example"},
+      {5, missing, broken(audience5), tooLong, "InvalidIdentityToken: Incorrect token audience"},
+      {6, missing, broken(late6), tooLong,
+       "ExpiredTokenException: Token expired: current date/time " + std::to_string(now) + " must be before the expiration date/time " +
+           std::to_string(now)},
+      {7, missing, broken(away7), tooLong,
+       "IDPCommunicationError: Couldn't reach your identity provider to verify the incoming identity token"},
+      {8, missing, broken(other), tooLong, noKey},
+      {9, missing, withBadSignature(sts.token(other)), tooLong, "InvalidIdentityToken: Signature verification failed"},
+      {10, missing, sts.token(other), tooLong, denied},
+      {10, "role0", sts.token(other), tooLong, denied},
+      {11, "role0", sts.token(), tooLong + "&Policy={",
+       "ValidationError: The requested DurationSeconds exceeds the MaxSessionDuration set for this role."},
+      {11, "role0", sts.token(), "&Policy={", "MalformedPolicyDocument: This policy contains invalid Json"},
+      {12, "role0", sts.token(), "", "good: "},
+  };
+  for (const Row& each : rows)
+    EXPECT_EQ(sts.ask(test::Sts::assume(each.role, each.token, each.more)).sentence(), each.answer) << "row " << each.row;
+}
+
+TEST(StsService, NamesWhatATokenLacks) {
+  test::Sts sts;
+  const std::int64_t now = std::chrono::duration_cast<std::chrono::seconds>(sts.clock.now().time_since_epoch()).count();
+  const auto said = [&](const json::object& claims) { return sts.ask(test::Sts::assume("role0", sts.token(claims))).sentence(); };
+  for (const char* claim : {"iss", "sub", "aud", "exp", "iat"})
+    EXPECT_EQ(said({{claim, nullptr}}), std::string("InvalidIdentityToken: Missing a required claim: ") + claim);
+  EXPECT_EQ(said({{"nbf", now + 1}}), "InvalidIdentityToken: Token is not valid yet");
+  EXPECT_EQ(said({{"nbf", now}}), "good: ");
+  EXPECT_EQ(said({{"iat", now + 1}}), "InvalidIdentityToken: Token is not valid yet");
+  EXPECT_EQ(said({{"sub", "short"}}), "InvalidIdentityToken: The provided token is malformed or otherwise invalid");
+}
+
+TEST(StsService, BelievesAnIssuersCertificateByItsThumbprintOnly) {
+  const http::Certificates& certificates = http::Certificates::get();
+  std::string url, path = "/thumbprint";
+  http::Handler handler = [&](std::shared_ptr<const http::Request>) -> http::asio::awaitable<http::Response> {
+    http::Response response;
+    response.status = 404;
+    co_return response;
+  };
+  const std::unique_ptr<http::Server> issuer =
+      http::makeServer({.tls = certificates.files(), .threads = 1, .limits = {}}, std::move(handler));
+  ASSERT_TRUE(issuer->start());
+  url = "https://127.0.0.1:" + std::to_string(issuer->port()) + path;
+  test::Sts sts;
+  const auto saidWith = [&](const json::object& how, const std::string& name) {
+    json::object spec = how;
+    spec["url"] = url + name;  // another issuer each time: nothing is kept of the one before
+    spec["clientIDs"] = json::array{"sts.amazonaws.com"};
+    sts.api.put(test::Sts::providers(), {{"metadata", json::object{{"name", name}, {"uid", name}}}, {"spec", spec}});
+    return sts.ask(test::Sts::assume("role0", sts.token({{"iss", url + name}}))).sentence();
+  };
+  EXPECT_EQ(saidWith({{"thumbprints", json::array{std::string(40, 'a')}}}, "a"),
+            "InvalidIdentityToken: OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint");
+  EXPECT_TRUE(saidWith({{"caBundle", base64Encode(certificates.text("ca.crt"))}}, "b")
+                  .starts_with("InvalidIdentityToken: Couldn't retrieve verification key"))
+      << "the certificate is good, the document is not there";
+  issuer->stop(std::chrono::seconds(1));
+}
 
 TEST(StsService, JudgesSignedCallsInAwsOrder) {
   test::Sts sts;

@@ -14,20 +14,18 @@ std::int64_t seconds(WallTime time) { return std::chrono::duration_cast<std::chr
 // The claim that is missing, or not of its form.
 std::string claimOf(const std::string& expected) { return expected.substr(0, expected.find(' ')); }
 
-bool says(const std::string& text, std::string_view word) { return text.find(word) != std::string::npos; }
-
-// The relying party says how the fetch failed in words only. Not being reached is the one answer that every SDK retries.
-Refusal discoveryRefusal(const std::string& sentence) {
-  if (says(sentence, "thumbprint")) return invalidToken("OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint");
-  for (const std::string_view unreachable : {"cannot connect", "cannot resolve", "no answer from", "closed the connection", "was cut off"})
-    if (says(sentence, unreachable))
-      return {400, "IDPCommunicationError", "Couldn't reach your identity provider to verify the incoming identity token"};
+// Not being reached is the one answer that every SDK retries.
+Refusal discoveryRefusal(token::Obstacle obstacle) {
+  if (obstacle == token::Obstacle::Certificate)
+    return invalidToken("OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint");
+  if (obstacle == token::Obstacle::Unreachable)
+    return {400, "IDPCommunicationError", "Couldn't reach your identity provider to verify the incoming identity token"};
   return invalidToken(
       "Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity documentation for "
       "requirements");
 }
 
-Refusal answerFor(const token::Refusal& refused, const Error& error, const std::string& token, WallTime now) {
+Refusal answerFor(const token::Refusal& refused, const std::string& token, WallTime now) {
   if (refused.check == "form")
     return invalidToken("The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)");
   if (refused.check == "claims") return invalidToken("Missing a required claim: " + claimOf(refused.expected));
@@ -41,14 +39,14 @@ Refusal answerFor(const token::Refusal& refused, const Error& error, const std::
             "Token expired: current date/time " + std::to_string(seconds(now)) + " must be before the expiration date/time " +
                 std::to_string(parsed->expires)};
   }
-  return discoveryRefusal(refused.check == "discovery" ? error.sentence : "");  // key id, algorithm: the key could not be had
+  return discoveryRefusal(refused.obstacle);  // also of key id and algorithm, which have none: the key could not be had
 }
 
 }  // namespace
 
 Refusal tokenRefusal(const Error& error, const std::string& token, WallTime now) {
   const std::optional<token::Refusal> refused = token::refusalOf(error);
-  Refusal refusal = refused ? answerFor(*refused, error, token, now) : internalFailure();
+  Refusal refusal = refused ? answerFor(*refused, token, now) : internalFailure();
   refusal.check = refused ? refused->check : "internal";
   refusal.reason = log::chain(error);
   refusal.fix = error.fix;

@@ -85,6 +85,13 @@ struct Known {
 };
 using KnownPtr = std::shared_ptr<Known>;
 
+// Why a document could not be fetched.
+Obstacle obstacleOf(const Error& error) {
+  const auto certificate = [](const Cause& cause) { return cause.reason == http::kCertificateRefused; };
+  if (std::any_of(error.causes.begin(), error.causes.end(), certificate)) return Obstacle::Certificate;
+  return error.reason == Reason::Unavailable || error.reason == Reason::Timeout ? Obstacle::Unreachable : Obstacle::None;
+}
+
 bool holds(const Keys& keys, const std::string& kid) {
   return std::any_of(keys.begin(), keys.end(), [&](const jose::Key& key) { return key.kid == kid; });
 }
@@ -195,7 +202,8 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
 
   asio::awaitable<void> fetch(KnownPtr known) {
     std::chrono::seconds life{};
-    Result<Keys> keys = co_await download(known, life);
+    Obstacle obstacle = Obstacle::None;
+    Result<Keys> keys = co_await download(known, life, obstacle);
     std::shared_ptr<Gate> gate;
     {
       const std::lock_guard lock(known->mutex);
@@ -205,7 +213,7 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
         known->fetched = clock_.steady();
         known->freshUntil = known->fetched + life;
       } else {
-        known->trouble = refusal({"discovery", "the issuer's keys", keys.error().sentence},
+        known->trouble = refusal({"discovery", "the issuer's keys", keys.error().sentence, obstacle},
                                  "the keys of the issuer " + quoted(known->issuer.url) + " could not be fetched: " + keys.error().sentence,
                                  keys.error().fix, Reason::Unavailable);
         log::warn("issuer's keys not fetched", {{"issuer", known->issuer.url}, {"err", log::chain(keys.error())}});
@@ -214,7 +222,7 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
     gate->open();
   }
 
-  asio::awaitable<Result<Keys>> download(KnownPtr known, std::chrono::seconds& life) {
+  asio::awaitable<Result<Keys>> download(KnownPtr known, std::chrono::seconds& life, Obstacle& obstacle) {
     const SteadyTime deadline = steady_clock::now() + kFetchTime;
     http::FetchOptions options;
     options.headers.add("Accept", "application/json, application/jwk-set+json");
@@ -223,12 +231,18 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
     options.thumbprints = known->issuer.thumbprints;
     options.timeout = kFetchTime;
     Result<http::Fetched> document = co_await client_.send(discoveryUrl(known->issuer.url), options);
-    if (!document) co_return document.error();
+    if (!document) {
+      obstacle = obstacleOf(document.error());
+      co_return document.error();
+    }
     Result<std::string> uri = jwksUriOf(*document, known->issuer);
     if (!uri) co_return uri.error();
     options.timeout = std::chrono::ceil<std::chrono::milliseconds>(deadline - steady_clock::now());
     Result<http::Fetched> jwks = co_await client_.send(*uri, options);
-    if (!jwks) co_return jwks.error();
+    if (!jwks) {
+      obstacle = obstacleOf(jwks.error());
+      co_return jwks.error();
+    }
     life = cacheLife(jwks->headers);
     co_return keysOf(*jwks);
   }

@@ -17,6 +17,10 @@ std::string_view withoutScheme(std::string_view url) {
   return scheme == std::string_view::npos ? url : url.substr(scheme + 3);
 }
 
+std::pair<std::string_view, std::string_view> providerAge(const json::object& provider) {
+  return {textAt(provider, {"metadata", "creationTimestamp"}), textAt(provider, {"metadata", "name"})};
+}
+
 std::string providerArn(std::string_view account, std::string_view url) {
   return "arn:aws:iam::" + std::string(account) + ":oidc-provider/" + std::string(withoutScheme(url));
 }

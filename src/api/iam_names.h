@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/document.h"
 
@@ -14,6 +15,9 @@ std::string roleArn(std::string_view account, const json::object& role);
 std::string providerArn(std::string_view account, std::string_view url);
 // The URL without its scheme: also the prefix of the provider's condition keys.
 std::string_view withoutScheme(std::string_view url);
+// Which of two OIDCProviders with one URL counts: the older one, so that nobody displaces it by a name that sorts earlier. The objects'
+// places in an order.
+std::pair<std::string_view, std::string_view> providerAge(const json::object& provider);
 // AROA and 17 characters, the same for one object for ever.
 std::string roleId(const json::object& role);
 // `prefix` and `length` characters of upper-case base32 made of the bytes, 5 bits a character; `bytes` has enough of them.

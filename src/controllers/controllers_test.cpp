@@ -91,6 +91,35 @@ TEST_F(Running, WritesTheArnsOfRolesAndProviders) {
   EXPECT_TRUE(id.starts_with("AROA") && id.size() == 21) << id;
 }
 
+TEST_F(Running, OfTwoProvidersWithOneUrlTheOlderCounts) {
+  const auto put = [&](const std::string& name, const std::string& made, const std::string& url) {
+    client.put("OIDCProvider",
+               R"({"metadata": {"name": ")" + name + R"(", "creationTimestamp": ")" + made + R"("}, "spec": {"url": ")" + url + R"("}})");
+  };
+  put("podpass", "2024-01-01T00:00:00Z", "https://issuer.example");
+  put("a", "2024-01-01T00:00:01Z", "https://issuer.example");
+  put("other", "2024-01-01T00:00:01Z", "https://other.example");
+  run();
+  const auto status = [&](const std::string& name) {
+    const DocumentPtr found = client.find("OIDCProvider", "", name);
+    const json::object* held = found ? objectAt(found->value, {"status"}) : nullptr;
+    return held == nullptr ? json::object() : *held;
+  };
+  const std::string arn = "arn:aws:iam::000000000000:oidc-provider/";
+  EXPECT_TRUE(client.eventually([&] { return textAt(status("podpass"), {"arn"}) == arn + "issuer.example"; }));
+  EXPECT_TRUE(client.eventually([&] { return textAt(status("other"), {"arn"}) == arn + "other.example"; }));
+  ASSERT_TRUE(client.eventually([&] { return arrayAt(status("a"), {"conditions"}) != nullptr; }));
+  const json::object used = arrayAt(status("a"), {"conditions"})->front().as_object();
+  EXPECT_EQ(textAt(used, {"status"}), "False");
+  EXPECT_EQ(textAt(used, {"reason"}), "EntityAlreadyExists");
+  EXPECT_EQ(textAt(used, {"message"}),
+            "Provider with url https://issuer.example already exists: podpass is older and is the one that counts");
+  EXPECT_EQ(textAt(status("a"), {"arn"}), "");
+  client.erase("OIDCProvider", "", "podpass");
+  EXPECT_TRUE(client.eventually([&] { return textAt(status("a"), {"arn"}) == arn + "issuer.example"; }));
+  EXPECT_EQ(arrayAt(status("a"), {"conditions"}), nullptr);
+}
+
 TEST_F(Running, BringsBackWhatSomebodyDeletedOrSpoiled) {
   client.makeNamespace("a");
   run();

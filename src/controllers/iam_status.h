@@ -7,7 +7,8 @@
 
 namespace podpass::controllers {
 
-// Writes the ARNs into the status of each Role and OIDCProvider of iam.podpass.dev: only the server knows the account.
+// Writes the ARNs into the status of each Role and OIDCProvider of iam.podpass.dev: only the server knows the account. Of several
+// providers with one URL the oldest has the ARN; the others have the condition Used, which is False, until they are the oldest.
 class IamStatus {
  public:
   IamStatus(api::Client& client, const Clock& clock, Informers& informers, std::string account);
@@ -15,7 +16,9 @@ class IamStatus {
 
  private:
   Result<void> visit(const std::string& key);  // "roles/NAME", "oidcproviders/NAME"
+  [[nodiscard]] json::object providerStatus(const json::object& provider) const;
   api::Client& client_;
+  const Clock& clock_;
   Informer& roles_;
   Informer& providers_;
   std::string account_;

@@ -1,6 +1,6 @@
 #include "irsa/sts_directory.h"
 
-#include <map>
+#include <algorithm>
 #include <mutex>
 
 #include "api/iam_names.h"
@@ -102,13 +102,17 @@ void StsDirectory::setProvider(const DocumentPtr& object, bool gone) {
     providers_[name] = object;
 }
 
-// Of two providers with one URL the first by name counts.
+// Of two providers with one URL the older counts; the other's status says so.
 void StsDirectory::trustProviders() {
   const std::unique_lock lock(mutex_);
-  const std::map<std::string, DocumentPtr> ordered(providers_.begin(), providers_.end());
+  std::vector<DocumentPtr> ordered;
+  for (const auto& [name, object] : providers_) ordered.push_back(object);
+  std::sort(ordered.begin(), ordered.end(),
+            [](const DocumentPtr& a, const DocumentPtr& b) { return api::providerAge(a->value) < api::providerAge(b->value); });
   byUrl_.clear();
   std::vector<token::TrustedIssuer> issuers;
-  for (const auto& [name, object] : ordered) {
+  for (const DocumentPtr& object : ordered) {
+    const std::string name(textAt(object->value, {"metadata", "name"}));
     token::TrustedIssuer issuer = issuerOf(object->value);
     if (byUrl_.contains(issuer.url)) {
       log::warn("provider ignored: another has its url", {{"name", name}, {"url", issuer.url}});

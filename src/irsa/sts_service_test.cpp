@@ -148,6 +148,22 @@ TEST(StsService, ForgetsARoleAndKnowsANewPolicyAtOnce) {
   EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("moved/later", sts.token()))), "good");
 }
 
+TEST(StsService, ALaterProviderDoesNotDisplaceAnOlderOne) {
+  test::Sts sts;
+  const auto put = [&](const std::string& name, const std::string& made, const std::string& audience) {
+    sts.api.put(test::Sts::providers(), {{"metadata", json::object{{"name", name}, {"uid", name}, {"creationTimestamp", made}}},
+                                         {"spec", json::object{{"url", "http://127.0.0.1:1"}, {"clientIDs", json::array{audience}}}}});
+  };
+  const auto audienceFits = [&](const std::string& audience) {
+    return sts.ask(test::Sts::assume("role0", sts.token({{"iss", "http://127.0.0.1:1"}, {"aud", audience}}))).element("Message") !=
+           "Incorrect token audience";
+  };
+  put("podpass", "2024-01-01T00:00:00Z", "older");
+  put("a", "2024-01-01T00:00:01Z", "later");
+  EXPECT_TRUE(audienceFits("older"));
+  EXPECT_FALSE(audienceFits("later"));
+}
+
 TEST(StsService, RevokesWhatMayHaveBegunBefore) {
   test::Sts sts;
   const test::Signer session(sts.ask(test::Sts::assume("role0", sts.token())));

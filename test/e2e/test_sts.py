@@ -413,6 +413,21 @@ def test_kubectl_knows_roles_and_providers(sts):
     assert "MalformedPolicyDocument: Has prohibited field Resource (at /Statement/0/Resource, line 3)" in sts.kubectl.fails("apply", "-f", "-", stdin=manifest)
 
 
+def test_a_second_provider_of_a_url_is_told_that_it_does_not_count(sts):
+    body = {"apiVersion": "iam.podpass.dev/v1", "kind": "OIDCProvider", "metadata": {"name": "a-squatter"},
+            "spec": {"url": sts.issuer, "clientIDs": ["other"]}}
+    path = "/apis/iam.podpass.dev/v1/oidcproviders"
+    assert sts.call("POST", path, body).code == 201
+    try:
+        used = eventually(lambda: sts.call("GET", f"{path}/a-squatter").json.get("status", {}).get("conditions"), what="the condition")[0]
+        assert (used["type"], used["status"], used["reason"]) == ("Used", "False", "EntityAlreadyExists")
+        assert "podpass is older" in used["message"]
+        assert sts.assume(ROLE + "reader", sts.token())["Provider"] == sts.provider
+        assert refused(sts, ROLE + "reader", sts.token(audience="other"))[1] == "Incorrect token audience"
+    finally:
+        assert sts.call("DELETE", f"{path}/a-squatter").code == 200
+
+
 # ---- the verbs
 
 def podpass(*arguments):

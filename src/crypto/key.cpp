@@ -508,6 +508,15 @@ bool KeyPair::verify(std::string_view message, std::string_view signature) const
   return good;
 }
 
+bool KeyPair::verifyRsa(std::string_view message, std::string_view signature, int bits) const {
+  if (EVP_PKEY_get_base_id(key_.get()) != EVP_PKEY_RSA) return false;
+  const Digest context(EVP_MD_CTX_new());  // PKCS#1 v1.5 is the padding of a context that nobody told another
+  const bool good = EVP_DigestVerifyInit(context.get(), nullptr, bits == 384 ? EVP_sha384() : EVP_sha512(), nullptr, key_.get()) == 1 &&
+                    EVP_DigestVerify(context.get(), bytesOf(signature), signature.size(), bytesOf(message), message.size()) == 1;
+  if (!good) ERR_clear_error();
+  return good;
+}
+
 Result<std::pair<std::string, std::string>> KeyPair::rsaComponents() const {
   Result<BigNumber> n = number(key_.get(), OSSL_PKEY_PARAM_RSA_N);
   Result<BigNumber> e = number(key_.get(), OSSL_PKEY_PARAM_RSA_E);

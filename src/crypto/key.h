@@ -49,6 +49,8 @@ class KeyPair {
   // JOSE signature forms: RSA PKCS#1 v1.5 with SHA-256; ECDSA as fixed-width r‖s with the curve's hash; Ed25519 as is.
   [[nodiscard]] Result<std::string> sign(std::string_view message) const;
   [[nodiscard]] bool verify(std::string_view message, std::string_view signature) const;
+  // RSA PKCS#1 v1.5 with SHA-384 or SHA-512 (`bits`), as issuers elsewhere may sign; false for keys that are not RSA.
+  [[nodiscard]] bool verifyRsa(std::string_view message, std::string_view signature, int bits) const;
 
   // Components for a JWK, raw big-endian.
   [[nodiscard]] Result<std::pair<std::string, std::string>> rsaComponents() const;  // n, e (minimal)

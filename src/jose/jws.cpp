@@ -117,15 +117,21 @@ Result<UnverifiedJws> parseCompactJws(std::string_view compact) {
   return jws;
 }
 
+bool isFor(const Key& key, std::string_view alg) {
+  return alg == key.alg || (!key.algStated && key.alg == "RS256" && (alg == "RS384" || alg == "RS512"));
+}
+
 bool verifies(const Key& key, const UnverifiedJws& jws) {
-  // The key decides the algorithm, never the token (RFC 8725 §3.1).
-  return jws.alg == key.alg && key.key.verify(jws.signingInput, jws.signature);
+  if (!isFor(key, jws.alg)) return false;
+  if (jws.alg == "RS384" || jws.alg == "RS512") return key.key.verifyRsa(jws.signingInput, jws.signature, jws.alg == "RS384" ? 384 : 512);
+  return key.key.verify(jws.signingInput, jws.signature);
 }
 
 Result<std::string> signCompact(const Key& key, std::string_view payload) {
   const std::string header =
       "{\"alg\":" + json::serialize(json::string(key.alg)) + ",\"kid\":" + json::serialize(json::string(key.kid)) + "}";
   std::string input = base64UrlEncode(header) + "." + base64UrlEncode(payload);
+  if (key.alg == "RS384" || key.alg == "RS512") return malformed("keys for " + key.alg + " verify only");
   Result<std::string> signature = key.key.sign(input);
   if (!signature) return signature.error();
   return input + "." + base64UrlEncode(*signature);
@@ -142,7 +148,7 @@ std::string thumbprint(const Key& key) {
 
 json::object toJwk(const Key& key) {
   json::object jwk{{"use", "sig"}};
-  if (key.alg == "RS256") {
+  if (key.alg.starts_with("RS")) {
     const auto parts = key.key.rsaComponents();
     jwk["kty"] = "RSA";
     jwk["kid"] = key.kid;
@@ -189,6 +195,8 @@ Result<Key> fromJwk(const json::object& jwk) {
   if (!pair) return pair.error();
   Key key{std::string(textAt(jwk, {"kid"})), pair->algorithm(), *std::move(pair)};
   const std::string_view alg = textAt(jwk, {"alg"});
+  key.algStated = !alg.empty();
+  if (type == "RSA" && (alg == "RS384" || alg == "RS512")) key.alg = alg;
   if (!alg.empty() && alg != key.alg) return malformed("the JWK says alg " + quoted(alg) + ", its key is for " + key.alg);
   return key;
 }

@@ -12,12 +12,17 @@
 // JWS compact serialisation and JWKs (RFC 7515, 7517, 7518), strict as RFC 8725 asks. Nothing of Kubernetes in here.
 namespace podpass::jose {
 
-// A key with its JOSE names. `alg` follows from the key: RSA → RS256, P-256/384/521 → ES256/384/512, Ed25519 → EdDSA.
+// A key with its JOSE names. `alg` follows from the key: RSA → RS256, P-256/384/521 → ES256/384/512, Ed25519 → EdDSA. Only the JWK of an
+// RSA key may say another: RS384 or RS512, which are verified and never signed with.
 struct Key {
   std::string kid;
   std::string alg;
-  crypto::KeyPair key;  // may hold only the public half
+  crypto::KeyPair key;    // may hold only the public half
+  bool algStated = true;  // false: the JWK names none, and an RSA key verifies RS256, RS384 and RS512
 };
+
+// Whether the key is for signatures of this alg. The key decides the algorithm, never the token (RFC 8725 §3.1).
+bool isFor(const Key& key, std::string_view alg);
 
 // kid = base64url(SHA-256(DER SubjectPublicKeyInfo)), as Kubernetes derives it.
 Result<Key> makeKey(crypto::KeyPair key);
@@ -35,7 +40,7 @@ struct UnverifiedJws {
 // header or payload, no signature, a header of more than 4 KiB, a token of more than 64 KiB. The sentence says which.
 Result<UnverifiedJws> parseCompactJws(std::string_view compact);
 
-// True when `signature` is the key's over the input AND the header's alg is exactly the key's.
+// True when `signature` is the key's over the input AND the header's alg is one that the key is for.
 bool verifies(const Key& key, const UnverifiedJws& jws);
 
 // header {"alg":…,"kid":…} (in that order), payload as given (already serialised JSON). CPU-bound.

@@ -1,6 +1,7 @@
 #include "jose/jws.h"
 
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
 #include <openssl/hmac.h>
 
 #include "base/text.h"
@@ -123,6 +124,49 @@ TEST(Jws, LetsTheKeyDecideTheAlgorithm) {
   ASSERT_TRUE(verifies(rsa, renamed));
   renamed.alg = "RS384";
   EXPECT_FALSE(verifies(rsa, renamed));
+}
+
+// Signed as issuers elsewhere may: with SHA-384 or SHA-512.
+UnverifiedJws signedWith(const std::string& alg, const EVP_MD* hash) {
+  const Key key = rsaKey();
+  const std::string input = base64UrlEncode("{\"alg\":\"" + alg + "\"}") + "." + base64UrlEncode("{}");
+  const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
+  std::string signature(256, '\0');
+  std::size_t size = signature.size();
+  const auto* bytes = reinterpret_cast<const unsigned char*>(input.data());
+  if (EVP_DigestSignInit(context.get(), nullptr, hash, nullptr, key.key.native()) != 1 ||
+      EVP_DigestSign(context.get(), reinterpret_cast<unsigned char*>(signature.data()), &size, bytes, input.size()) != 1)
+    throw std::runtime_error("OpenSSL did not sign");
+  return *parseCompactJws(input + "." + base64UrlEncode(signature));
+}
+
+TEST(Jws, VerifiesRsaWithLongerHashesWhenTheKeyMayBeUsedSo) {
+  const UnverifiedJws rs256 = signedWith("RS256", EVP_sha256()), rs384 = signedWith("RS384", EVP_sha384()),
+                      rs512 = signedWith("RS512", EVP_sha512());
+  const auto published = [](const char* alg) {
+    json::object jwk = toJwk(rsaKey());
+    jwk.erase("alg");
+    if (*alg != '\0') jwk["alg"] = alg;
+    return *fromJwk(jwk);
+  };
+  const std::vector<const UnverifiedJws*> all{&rs256, &rs384, &rs512};
+  struct Case {
+    const char* alg;
+    std::vector<bool> good;
+  };
+  for (const Case& c : {Case{"RS256", {true, false, false}}, Case{"RS384", {false, true, false}}, Case{"RS512", {false, false, true}},
+                        Case{"", {true, true, true}}})
+    for (std::size_t i = 0; i < all.size(); ++i) EXPECT_EQ(verifies(published(c.alg), *all[i]), c.good[i]) << c.alg << " " << all[i]->alg;
+  EXPECT_FALSE(verifies(published("RS384"), signedWith("RS384", EVP_sha512()))) << "the hash is not the one that the header names";
+  UnverifiedJws spoilt = rs512;
+  spoilt.signature[5] = static_cast<char>(spoilt.signature[5] ^ 1);
+  EXPECT_FALSE(verifies(published("RS512"), spoilt));
+  EXPECT_EQ(textAt(toJwk(published("RS512")), {"alg"}), "RS512");
+  EXPECT_FALSE(verifies(rsaKey(), rs384)) << "our own keys are for RS256";
+  EXPECT_FALSE(signCompact(published("RS384"), "{}"));
+  json::object ec = toJwk(ecKey());
+  ec["alg"] = "RS384";
+  EXPECT_FALSE(fromJwk(ec));
 }
 
 TEST(Jwks, IsWrittenAndReadInKubernetesForm) {

@@ -74,7 +74,7 @@ struct Reading {
       for (const jose::Key& key : *request.keys) {
         if (!jws.kid.empty() && key.kid != jws.kid) continue;
         named = &key;
-        sameAlgorithm = sameAlgorithm || key.alg == jws.alg;
+        sameAlgorithm = sameAlgorithm || jose::isFor(key, jws.alg);
         good = good || jose::verifies(key, jws);
       }
       if (named == nullptr)

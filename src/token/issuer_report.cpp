@@ -165,7 +165,7 @@ class Examination {
     if (textAt(key, {"kty"}) == "oct") return error("key", name + " is a shared secret");
     const Result<jose::Key> parsed = jose::fromJwk(key);
     if (!parsed) return error("key", name + " cannot be used: " + parsed.error().sentence);
-    if (parsed->alg == "RS256" && parsed->key.bits() < 2048)
+    if (parsed->alg.starts_with("RS") && parsed->key.bits() < 2048)
       error("key", name + " has " + std::to_string(parsed->key.bits()) + " bits, 2048 are the least");
     if (textAt(key, {"alg"}).empty()) warn("algorithm", name + " does not say its alg", "add \"alg\": \"" + parsed->alg + "\"");
     if (textAt(key, {"use"}).empty()) warn("key", name + " does not say its use", "add \"use\": \"sig\"");
@@ -176,7 +176,7 @@ class Examination {
   // A relying party needs one key that it can use; tokens signed with the others are refused there.
   void examineAlgorithms() {
     const std::pair<const char*, std::vector<std::string>> accepted[] = {
-        {"AWS", {"RS256", "ES256", "ES384", "ES512"}}, {"GCP", {"RS256", "ES256"}}, {"Azure", {"RS256"}}};
+        {"AWS", {"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"}}, {"GCP", {"RS256", "ES256"}}, {"Azure", {"RS256"}}};
     for (const std::string& alg : std::set<std::string>(algorithms_.begin(), algorithms_.end())) {
       std::vector<std::string> refusing;
       for (const auto& [party, known] : accepted)

@@ -117,7 +117,7 @@ Result<VerifiedToken> checkSignature(PresentedToken token, std::span<const jose:
   std::string others;
   for (const jose::Key& key : keys) {
     if (key.kid != token.jws.kid) continue;
-    if (key.alg != token.jws.alg) {
+    if (!jose::isFor(key, token.jws.alg)) {
       others += (others.empty() ? "" : ", ") + key.alg;
       continue;
     }

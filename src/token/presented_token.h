@@ -18,7 +18,7 @@ struct TrustedIssuer {
   std::string url;                     // equals the claim `iss` byte for byte
   std::vector<std::string> audiences;  // a token must be for one of these; empty: the caller judges the audience itself
   // RFC 8725 §3.1: decided here and by the key, never by the token.
-  std::vector<std::string> algorithms = {"RS256", "ES256", "ES384", "ES512"};
+  std::vector<std::string> algorithms = {"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"};
   std::chrono::seconds skew{0};  // how far the issuer's clock may be off
   // Who is believed when its documents are fetched: http::FetchOptions. Neither given: the system's roots.
   std::string caPem;

@@ -69,7 +69,8 @@ Result<irsa::StsOptions> stsFiles(const std::filesystem::path& directory, const 
                           .plainHttp = flags.plainHttp,
                           .account = flags.account,
                           .keyFile = directory / "sts.key",
-                          .connectProxy = flags.connectProxy};
+                          .connectProxy = flags.connectProxy,
+                          .clockSkew = std::chrono::seconds(flags.clockSkew)};
 }
 
 Result<void> registerOwnIssuer(api::Client& client, const std::string& issuer, const std::string& caPem) {
@@ -103,6 +104,9 @@ void addSts(CLI::App& app, Chosen& chosen) {
   sts->add_option("--account-id", verb->flags.account, "AWS account of the roles and providers: 12 digits")->capture_default_str();
   sts->add_option("--connect-proxy", verb->flags.connectProxy,
                   "HOST:PORT of a CONNECT proxy that leads AWS's STS host names here, for clients without an endpoint setting");
+  sts->add_option("--clock-skew", verb->flags.clockSkew, "seconds by which the clocks of issuers may differ from this one, 0 to 300")
+      ->check(CLI::Range(0, 300))
+      ->capture_default_str();
   sts->add_option("--kubeconfig", verb->access.kubeconfig, "the API server that has the Roles and OIDCProviders; default: as kubectl");
   sts->add_option("--context", verb->access.context, "context of the kubeconfig");
   addLogLevel(*sts, verb->level);

@@ -17,6 +17,7 @@ struct StsFlags {
   std::string account = "000000000000";
   bool plainHttp = false;
   std::string connectProxy = {};
+  int clockSkew = 0;                            // seconds
   std::vector<std::string> moreAddresses = {};  // in the certificate
 };
 

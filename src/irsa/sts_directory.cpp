@@ -114,6 +114,7 @@ void StsDirectory::trustProviders() {
   for (const DocumentPtr& object : ordered) {
     const std::string name(textAt(object->value, {"metadata", "name"}));
     token::TrustedIssuer issuer = issuerOf(object->value);
+    issuer.skew = skew_;
     if (byUrl_.contains(issuer.url)) {
       log::warn("provider ignored: another has its url", {{"name", name}, {"url", issuer.url}});
       continue;

@@ -29,8 +29,9 @@ struct Provider {
 // Thread-safe. The client and the relying party outlive it.
 class StsDirectory {
  public:
-  StsDirectory(api::Client& client, token::RelyingParty& relyingParty, std::string account)
-      : client_(client), relyingParty_(relyingParty), account_(std::move(account)) {}
+  // `skew`: how far the issuers' clocks may be off.
+  StsDirectory(api::Client& client, token::RelyingParty& relyingParty, std::string account, std::chrono::seconds skew = {})
+      : client_(client), relyingParty_(relyingParty), account_(std::move(account)), skew_(skew) {}
   // Lists, and watches from then on. The relying party trusts the providers' issuers.
   Result<void> start();
   void stop();
@@ -49,6 +50,7 @@ class StsDirectory {
   api::Client& client_;
   token::RelyingParty& relyingParty_;
   std::string account_;
+  std::chrono::seconds skew_;
   mutable std::shared_mutex mutex_;
   std::unordered_map<std::string, std::shared_ptr<const Role>> roles_;  // by ARN
   std::unordered_map<std::string, std::string> arnOf_;                  // of roles, by name: the path may change

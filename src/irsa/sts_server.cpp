@@ -51,7 +51,7 @@ struct StsServer::Parts {
       : client(reached),
         options(std::move(given)),
         relyingParty(pool, clock),
-        directory(reached, relyingParty, options.account),
+        directory(reached, relyingParty, options.account, options.clockSkew),
         refusals(reached, clock),
         time(clock) {}
 

@@ -18,9 +18,10 @@ struct StsOptions {
   http::TlsFiles tls;       // a certificate for this host and, for the proxy, for stsHostNames()
   bool plainHttp = false;   // on loopback only
   std::string account = "000000000000";
-  std::filesystem::path keyFile;  // CredentialKeys
-  std::string connectProxy = {};  // "127.0.0.1:8888"; empty: none
-  http::Wrap around = {};         // STS
+  std::filesystem::path keyFile;      // CredentialKeys
+  std::string connectProxy = {};      // "127.0.0.1:8888"; empty: none
+  std::chrono::seconds clockSkew{0};  // how far the clocks of issuers may be off; AWS does not say what it allows
+  http::Wrap around = {};             // STS
   http::Wrap aroundContainers = {};
 };
 

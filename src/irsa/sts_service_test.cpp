@@ -32,6 +32,20 @@ TEST(StsService, JudgesATokensTimeToTheSecond) {
   EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("role0", token))), "ExpiredTokenException");
 }
 
+TEST(StsService, AllowsTheSkewThatItWasTold) {
+  test::Sts sts(jose::test::kEcPem, 1, 300s);
+  const std::string token = sts.token();
+  sts.clock.advance(899s);
+  EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("role0", token))), "good");
+  sts.clock.advance(1s);
+  EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("role0", token))), "ExpiredTokenException");
+  const std::string early = sts.token();
+  sts.clock.stepWall(-300s);
+  EXPECT_EQ(codeOf(sts.ask(test::Sts::assume("role0", early))), "good");
+  sts.clock.stepWall(-1s);
+  EXPECT_EQ(sts.ask(test::Sts::assume("role0", early)).sentence(), "InvalidIdentityToken: Token is not valid yet");
+}
+
 TEST(StsService, TagsOfATokenNeedTagSession) {
   test::Sts sts;
   const json::object tags{{"principal_tags", json::object{{"team", json::array{"a"}}}}};

@@ -160,7 +160,8 @@ struct Signer {
 
 class Sts {
  public:
-  explicit Sts(std::string_view issuerPem = jose::test::kEcPem, std::size_t roles = 1) : issuer(issuerPem), refusals(api, clock) {
+  explicit Sts(std::string_view issuerPem = jose::test::kEcPem, std::size_t roles = 1, std::chrono::seconds skew = {})
+      : issuer(issuerPem), directory(api, relyingParty, "000000000000", skew), refusals(api, clock) {
     api.put(providers(), {{"metadata", json::object{{"name", "p"}, {"uid", "p"}}},
                           {"spec", json::object{{"url", issuer.url()}, {"clientIDs", json::array{"sts.amazonaws.com"}}}}});
     for (std::size_t i = 0; i < roles; ++i) putRole("role" + std::to_string(i));
@@ -218,7 +219,7 @@ class Sts {
   Api api;
   boost::asio::thread_pool pool{2};
   token::RelyingParty relyingParty{pool, clock};
-  StsDirectory directory{api, relyingParty, "000000000000"};
+  StsDirectory directory;
   StsRefusalLog refusals;
   std::shared_ptr<const CredentialKeys> keys = std::make_shared<const CredentialKeys>(std::vector<Secret>{Secret(std::string(32, 'k'))});
   StsService service{keys, directory, relyingParty, refusals, clock};

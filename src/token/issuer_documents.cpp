@@ -39,6 +39,13 @@ Result<json::object> documentIn(const http::Fetched& fetched, const std::string&
 
 }  // namespace
 
+bool mayBeAnIssuer(const boost::asio::ip::address& address) {
+  namespace ip = boost::asio::ip;
+  if (address.is_v6() && address.to_v6().is_v4_mapped()) return mayBeAnIssuer(ip::make_address_v4(ip::v4_mapped, address.to_v6()));
+  if (address.is_v6()) return !address.to_v6().is_link_local() && address.to_string() != "fd00:ec2::254";
+  return (address.to_v4().to_uint() >> 16) != 0xA9FE;  // 169.254.0.0/16
+}
+
 Result<void> checkIssuerUrl(const std::string& url, bool plainLoopback) {
   if (url.find('?') != std::string::npos || url.find('#') != std::string::npos)
     return Error{Reason::BadRequest, "the issuer URL " + quoted(url) + " may have neither a query nor a fragment"};

@@ -13,6 +13,9 @@ namespace podpass::token {
 constexpr std::size_t kMaxIssuerDocument = 1u << 20;  // bytes
 constexpr std::size_t kMaxIssuerKeys = 100;           // as AWS
 
+// False for the addresses at which clouds give whoever asks the machine's own credentials (169.254.169.254 and its like): nobody's issuer.
+bool mayBeAnIssuer(const boost::asio::ip::address& address);
+
 // BadRequest: not https (plain is for loopback, when asked for), a query, a fragment, or no URL at all.
 Result<void> checkIssuerUrl(const std::string& url, bool plainLoopback);
 

@@ -26,14 +26,6 @@ constexpr std::chrono::milliseconds kFetchTime = 5s;  // for both documents
 constexpr std::chrono::seconds kFloor = 10s;          // between two fetches of one issuer
 constexpr std::chrono::hours kLastResort{24};         // for which old keys serve while the issuer cannot be reached
 
-// 169.254.169.254 and its like answer whoever asks with the machine's own credentials.
-bool isNoMetadata(const asio::ip::address& address) {
-  if (address.is_v6() && address.to_v6().is_v4_mapped())
-    return isNoMetadata(asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6()));
-  if (address.is_v6()) return !address.to_v6().is_link_local() && address.to_string() != "fd00:ec2::254";
-  return (address.to_v4().to_uint() >> 16) != 0xA9FE;  // 169.254.0.0/16
-}
-
 // Opened once; whoever waits, on whatever executor, goes on then.
 class Gate {
  public:
@@ -259,7 +251,7 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
 RelyingParty::RelyingParty(asio::thread_pool& pool, const Clock& clock, std::function<bool(const asio::ip::address&)> allowed) {
   http::ClientOptions options;
   options.connectionsPerHost = 2;
-  options.allowed = allowed ? std::move(allowed) : isNoMetadata;
+  options.allowed = allowed ? std::move(allowed) : mayBeAnIssuer;
   issuers_ = std::make_shared<Issuers>(pool, clock, std::move(options));
 }
 

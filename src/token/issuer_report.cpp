@@ -20,7 +20,8 @@ const std::vector<std::string> kClouds = {"AWS", "GCP", "Azure"};
 
 class Examination {
  public:
-  Examination(http::Client& client, IssuerReport& report, std::string caPem) : client_(client), report_(report), caPem_(std::move(caPem)) {}
+  Examination(http::Client& client, IssuerReport& report, std::string caPem, std::vector<std::string> thumbprints)
+      : client_(client), report_(report), caPem_(std::move(caPem)), thumbprints_(std::move(thumbprints)) {}
 
   void run() {
     examineUrl();
@@ -76,6 +77,7 @@ class Examination {
     http::FetchOptions options;
     options.maxBody = kMaxIssuerDocument;
     options.caPem = caPem_;
+    options.thumbprints = thumbprints_;
     options.timeout = kPatienceOfAws;
     const SteadyTime before = steady_clock::now();
     Result<http::Fetched> fetched = http::fetch(client_, url, options);
@@ -93,6 +95,7 @@ class Examination {
 
   void askWithPublicRoots(const std::string& url, http::FetchOptions options) {
     options.caPem.clear();
+    options.thumbprints.clear();
     const Result<http::Fetched> fetched = http::fetch(client_, url, options);
     if (!fetched)
       error("tls", "the certificate leads to no public authority", {"GCP", "Azure"},
@@ -202,6 +205,7 @@ class Examination {
   http::Client& client_;
   IssuerReport& report_;
   std::string caPem_;
+  std::vector<std::string> thumbprints_;
   std::vector<std::string> algorithms_;
   bool publicAsked_ = false;
 };
@@ -245,9 +249,10 @@ std::string IssuerReport::text() const {
   return text + (findings.empty() ? "nothing to complain about\n" : "");
 }
 
-IssuerReport examineIssuer(http::Client& client, const std::string& url, const std::string& caPem) {
+IssuerReport examineIssuer(http::Client& client, const std::string& url, const std::string& caPem,
+                           const std::vector<std::string>& thumbprints) {
   IssuerReport report{url, {}, {}};
-  Examination(client, report, caPem).run();
+  Examination(client, report, caPem, thumbprints).run();
   return report;
 }
 

@@ -27,7 +27,8 @@ struct IssuerReport {
 };
 
 // Fetches both documents as a relying party does; blocking, ten seconds at most. `caPem`: the issuer's authority, when it is a private one;
-// what those who only know the public ones will say is then a finding.
-IssuerReport examineIssuer(http::Client& client, const std::string& url, const std::string& caPem);
+// what those who only know the public ones will say is then a finding. `thumbprints`: as http::FetchOptions.
+IssuerReport examineIssuer(http::Client& client, const std::string& url, const std::string& caPem,
+                           const std::vector<std::string>& thumbprints = {});
 
 }  // namespace podpass::token

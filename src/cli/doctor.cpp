@@ -9,6 +9,7 @@ void addDoctor(CLI::App& app, Chosen& chosen) {
   doctor->require_subcommand(1);
   addDoctorIssuer(*doctor, chosen);
   addDoctorRequest(*doctor, chosen);
+  addDoctorPod(*doctor, chosen);
   addDoctorToken(*doctor, chosen);
 }
 

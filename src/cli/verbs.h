@@ -31,6 +31,7 @@ void addDoctor(CLI::App& app, Chosen& chosen);
 void addDoctorIssuer(CLI::App& doctor, Chosen& chosen);  // subcommands of doctor
 void addDoctorRequest(CLI::App& doctor, Chosen& chosen);
 void addDoctorToken(CLI::App& doctor, Chosen& chosen);
+void addDoctorPod(CLI::App& doctor, Chosen& chosen);
 void addCompletion(CLI::App& app, Chosen& chosen);
 
 // Prints the error's chain and its fix to standard error; kNo.

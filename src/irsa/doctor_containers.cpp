@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "http/url.h"
+#include "irsa/container_credentials.h"
 #include "irsa/injection.h"
 
 namespace podpass::irsa {
@@ -189,6 +190,15 @@ std::optional<TokenPlace> placeIn(const PodSpec& spec, const json::object& conta
   return TokenPlace{name, path, nameOf(*volume), std::string(textAt(*token, {"audience"}))};
 }
 
+// Who answers there: what a pod reaches cannot be asked from here.
+std::string agentAt(const std::string& host, bool aws) {
+  if (aws) return "the EKS Pod Identity Agent answers there, when it runs on the pod's node";
+  if (host == kPodCredentialsAddress)
+    return "podpass answers there in the pods of its own containerd; not with `up --containerd`, nor with hostNetwork: for these there is "
+           "`up --container-credentials`";
+  return "`podpass up --container-credentials` answers there, when it was given this address and the pod can reach it";
+}
+
 constexpr std::string_view kAllowedHosts[] = {"localhost", "169.254.170.2", "169.254.170.23", "fd00:ec2::23", "::1"};
 
 }  // namespace
@@ -277,7 +287,7 @@ void examineEndpoint(const PodSpec& spec, bool aws, const std::string& sts, Diag
     const bool allowed = url && (url->secure || url->host.starts_with("127.") ||
                                  std::find(std::begin(kAllowedHosts), std::end(kAllowedHosts), url->host) != std::end(kAllowedHosts));
     if (allowed)
-      diagnosis.ok("endpoint", *uri, "whether the agent answers there can only be seen in the pod");
+      diagnosis.ok("endpoint", *uri, agentAt(url->host, aws));
     else
       diagnosis.broken("endpoint", quoted(uri.value_or("")),
                        "SDKs ask plain http endpoints only at loopback, 169.254.170.2, 169.254.170.23 and fd00:ec2::23",

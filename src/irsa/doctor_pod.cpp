@@ -488,7 +488,7 @@ class Walk {
     makeObjectAt(association, {"spec"})["roleArn"] = out_.role;
     const AssumeRequest assume =
         podIdentityRequest(association, {about_.ns, account_, about_.pod, std::string(textAt(pod_, {"metadata", "uid"}))}, cluster);
-    const TrustRequest trust = podIdentityTrust(assume, requestKeys(http::Request(), assume, clock_.now()), cluster);
+    const TrustRequest trust = podIdentityTrust(assume, requestKeys(assume, clock_.now()), cluster);
     examineTrust(
         out_.role, trust, iam_, [this](const std::string& arn) { return forRole(arn); }, out_);
   }

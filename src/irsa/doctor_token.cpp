@@ -145,8 +145,8 @@ class Walk {
 
   // Not the issuer but what the provider believes of it is the mend when it was reached and its certificate was refused.
   Mend mendForUnreachable(const Error& error) const {
-    const auto shown =
-        std::find_if(error.causes.begin(), error.causes.end(), [](const Cause& cause) { return cause.reason == http::kCertificateRefused; });
+    const auto shown = std::find_if(error.causes.begin(), error.causes.end(),
+                                    [](const Cause& cause) { return cause.reason == http::kCertificateRefused; });
     if (shown == error.causes.end() || shown->message.empty() || !registered_)
       return {error.fix.empty() ? "make the issuer reachable for relying parties, or correct where it is published" : error.fix, {}};
     const std::string name(textAt(registered_->value, {"metadata", "name"})), top = shown->message;

@@ -33,9 +33,7 @@ bool hasVolume(const PodView& pod, const Injection& injection) {
 
 }  // namespace
 
-bool lacks(const PodView& pod, const Injection& injection) {
-  return !hasVolume(pod, injection) && podPatch(pod, {&injection, 1}).adds;
-}
+bool lacks(const PodView& pod, const Injection& injection) { return !hasVolume(pod, injection) && podPatch(pod, {&injection, 1}).adds; }
 
 const json::object* controllerOf(const json::object& pod) {
   const json::array* owners = arrayAt(pod, {"metadata", "ownerReferences"});

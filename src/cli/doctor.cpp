@@ -10,6 +10,8 @@ void addDoctor(CLI::App& app, Chosen& chosen) {
   addDoctorIssuer(*doctor, chosen);
   addDoctorMigration(*doctor, chosen);
   addDoctorRequest(*doctor, chosen);
+  addDoctorPod(*doctor, chosen);
+  addDoctorToken(*doctor, chosen);
 }
 
 }  // namespace podpass::cli

@@ -73,6 +73,14 @@ int doctorRequest(const RequestOptions& options) {
 
 }  // namespace
 
+std::string shownStatements(const json::object& trustPolicy) {
+  std::string text;
+  if (const json::array* statements = arrayAt(trustPolicy, {"statements"}))
+    for (const json::value& each : *statements)
+      if (each.is_object()) text += shownStatement(each.get_object());
+  return text;
+}
+
 std::string shownVerdict(const json::object& verdict) {
   const auto line = [&](std::string_view title, std::string_view member) {
     const std::string_view text = textAt(verdict, {member});
@@ -82,9 +90,7 @@ std::string shownVerdict(const json::object& verdict) {
                      line("role:     ", "role") + line("caller:   ", "caller");
   text += "answered: " + std::string(textAt(verdict, {"code"})) + ": " + std::string(textAt(verdict, {"message"})) + "\n" +
           line("broken:   ", "check");
-  if (const json::array* statements = arrayAt(verdict, {"trustPolicy", "statements"}))
-    for (const json::value& each : *statements)
-      if (each.is_object()) text += shownStatement(each.get_object());
+  if (const json::object* policy = objectAt(verdict, {"trustPolicy"})) text += shownStatements(*policy);
   return text + line("why:      ", "reason") + line("fix:      ", "fix");
 }
 

@@ -31,6 +31,8 @@ void addDoctor(CLI::App& app, Chosen& chosen);
 void addDoctorIssuer(CLI::App& doctor, Chosen& chosen);  // subcommands of doctor
 void addDoctorMigration(CLI::App& doctor, Chosen& chosen);
 void addDoctorRequest(CLI::App& doctor, Chosen& chosen);
+void addDoctorToken(CLI::App& doctor, Chosen& chosen);
+void addDoctorPod(CLI::App& doctor, Chosen& chosen);
 void addCompletion(CLI::App& app, Chosen& chosen);
 
 // Prints the error's chain and its fix to standard error; kNo.

@@ -8,7 +8,7 @@
 
 namespace podpass::client {
 
-RemoteClient::RemoteClient(Access access) : access_(std::move(access)), credentials_(access_) {}
+RemoteClient::RemoteClient(Access access, bool withOwners) : access_(std::move(access)), withOwners_(withOwners), credentials_(access_) {}
 
 RemoteClient::~RemoteClient() { watches_.join(); }
 
@@ -45,7 +45,7 @@ Result<DocumentPtr> RemoteClient::askForObject(std::string method, std::string t
   Result<json::object> answer =
       ask(std::move(method), std::move(target), body.empty() ? "" : json::serialize(body), std::move(contentType));
   if (!answer) return answer.error();
-  return documentOf(*std::move(answer));
+  return documentOf(*std::move(answer), withOwners_);
 }
 
 Result<DocumentPtr> RemoteClient::get(const api::Kind& kind, const api::ObjectName& name) {

@@ -27,14 +27,22 @@ class Credentials {
   SteadyTime until_{};
 };
 
+// What a command in a container said and how it ended.
+struct Executed {
+  Secret out;  // it may be a token
+  std::string err;
+  int exitCode = 0;
+};
+
 // The api::Client of another process' API server, podpass' or any Kubernetes', over HTTPS. Blocking; thread-safe. Objects are as the server
-// sent them, but without managedFields, and in lists with apiVersion and kind.
+// sent them, but without managedFields unless they are asked for, and in lists with apiVersion and kind.
 // A watch goes on until it is destroyed: it resumes where it was, and when that is too old (410) it lists again and tells the differences
 // as events; so that it can tell what has vanished, start it from the revision of this client's own last list with the same arguments.
 // `changed` runs on a thread of this client, must not call it, and must not destroy the watch.
 class RemoteClient final : public api::Client {
  public:
-  explicit RemoteClient(Access access);
+  // `withOwners`: objects keep their managedFields.
+  explicit RemoteClient(Access access, bool withOwners = false);
   ~RemoteClient() override;
   [[nodiscard]] const Access& access() const { return access_; }
 
@@ -53,12 +61,17 @@ class RemoteClient final : public api::Client {
   Result<std::unique_ptr<api::Watching>> watch(const api::Kind& kind, const std::string& ns, const api::Selectors& selectors,
                                                std::uint64_t since, std::function<void(const api::WatchEvent&)> changed) override;
 
+  // Runs a command in a container of a pod, without a shell and without input; at most 1 MiB of output, within 15 s. Forbidden, NotFound
+  // and so on: the server refused it. Internal: it could not be started, as when there is no such program. Sent as a WebSocket.
+  Result<Executed> exec(const api::ObjectName& pod, const std::string& container, const std::vector<std::string>& command);
+
  private:
   Result<json::object> ask(std::string method, std::string target, std::string body = {}, std::string contentType = "application/json");
   Result<DocumentPtr> askForObject(std::string method, std::string target, const json::object& body,
                                    std::string contentType = "application/json");
 
   const Access access_;
+  const bool withOwners_;
   Credentials credentials_;
   http::Client http_;
   std::mutex mutex_;

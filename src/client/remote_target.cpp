@@ -37,7 +37,9 @@ Reason reasonOf(std::string_view name, int code) {
   return code >= 500 ? Reason::Unavailable : Reason::BadRequest;
 }
 
-std::string escaped(std::string_view text) {
+}  // namespace
+
+std::string urlEscaped(std::string_view text) {
   static constexpr char kHex[] = "0123456789ABCDEF";
   std::string out;
   for (const char c : text) {
@@ -50,22 +52,20 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
-}  // namespace
-
 std::string targetOf(const api::Kind& kind, const api::ObjectName& object, std::string_view subresource) {
   std::string target = kind.group.empty() ? "/api/" : "/apis/" + std::string(kind.group) + "/";
   target += kind.version;
-  if (kind.namespaced && !object.ns.empty()) target += "/namespaces/" + escaped(object.ns);
+  if (kind.namespaced && !object.ns.empty()) target += "/namespaces/" + urlEscaped(object.ns);
   target += "/" + std::string(kind.plural);
-  if (!object.name.empty()) target += "/" + escaped(object.name);
+  if (!object.name.empty()) target += "/" + urlEscaped(object.name);
   if (!subresource.empty()) target += "/" + std::string(subresource);
   return target;
 }
 
 std::string queryOf(const api::Selectors& selectors) {
   std::string query;
-  if (!selectors.labels.empty()) query += "labelSelector=" + escaped(selectors.labels);
-  if (!selectors.fields.empty()) query += std::string(query.empty() ? "" : "&") + "fieldSelector=" + escaped(selectors.fields);
+  if (!selectors.labels.empty()) query += "labelSelector=" + urlEscaped(selectors.labels);
+  if (!selectors.fields.empty()) query += std::string(query.empty() ? "" : "&") + "fieldSelector=" + urlEscaped(selectors.fields);
   return query;
 }
 
@@ -96,8 +96,8 @@ Result<json::object> objectIn(const http::Fetched& fetched, const std::string& w
   return std::move(parsed.get_object());
 }
 
-DocumentPtr documentOf(json::object object) {
-  if (json::value* metadata = object.if_contains("metadata"); metadata != nullptr && metadata->is_object())
+DocumentPtr documentOf(json::object object, bool withOwners) {
+  if (json::value* metadata = object.if_contains("metadata"); metadata != nullptr && metadata->is_object() && !withOwners)
     metadata->get_object().erase("managedFields");
   auto document = std::make_shared<Document>();
   const std::string_view version = textAt(object, {"metadata", "resourceVersion"});

@@ -194,7 +194,7 @@ Error handshakeFailure(SSL* connection, const std::string& where, const std::str
                .sentence = "the certificate of " + where + " was not accepted: " + std::string(X509_verify_cert_error_string(code)) +
                            " (SHA-1 thumbprints of its chain: " + verdict.thumbprints + ")",
                .fix = "give the certificate authority that issued it, or pin a thumbprint of its chain",
-               .causes = {{"certificate", {}, kCertificateRefused}}};
+               .causes = {{"thumbprint", verdict.thumbprints.substr(verdict.thumbprints.rfind(' ') + 1), kCertificateRefused}}};
 }
 
 }  // namespace podpass::http

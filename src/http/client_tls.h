@@ -27,7 +27,8 @@ struct ChainVerdict {
 // Expects a certificate for `name`, a host name or an address. `verdict` outlives the handshake. False: the name can be in no certificate.
 [[nodiscard]] bool expectServer(SSL* connection, const std::string& name, ChainVerdict& verdict);
 
-// Why the handshake failed. `failure` is the transport's own message.
+// Why the handshake failed. `failure` is the transport's own message. When the chain was not believed, a cause of the reason
+// kCertificateRefused holds the SHA-1 thumbprint of its topmost certificate.
 Error handshakeFailure(SSL* connection, const std::string& where, const std::string& name, const ChainVerdict& verdict,
                        const std::string& failure);
 

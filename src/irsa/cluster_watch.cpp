@@ -178,4 +178,25 @@ LiveReads::Read ClusterWatch::reader(api::Client& client, const AwsSettings& set
   };
 }
 
+std::vector<Unread> readSources(api::Client& client, WebhookSources& sources, const AwsSettings& settings, const std::string& ns,
+                                const std::string& configMapNamespace) {
+  std::vector<Unread> unread;
+  const auto read = [&](const api::Kind& kind, const std::string& where, const api::Selectors& selectors,
+                        const Following::Handlers& handlers) {
+    const Result<api::Listing> listing = client.list(kind, where, selectors);
+    if (listing) return handlers.listed(listing->items);
+    if (listing.error().reason == Reason::NotFound) return;
+    const std::string name = std::string(kind.plural) + (kind.group.empty() ? "" : "." + std::string(kind.group));
+    unread.push_back({"list " + name + (where.empty() ? "" : " in " + where), listing.error()});
+  };
+  read(*api::findKind("", "v1", "serviceaccounts"), ns, {}, accountHandlers(sources, settings));
+  read(*api::findKind("identity.podpass.dev", "v1", "tokeninjections"), "", {},
+       collecting([&sources](const auto& objects) { collectInjections(sources, objects); }));
+  read(*api::findKind("identity.podpass.dev", "v1", "podidentityassociations"), ns, {},
+       collecting([&sources](const auto& objects) { collectAssociations(sources, objects); }));
+  read(*api::findKind("", "v1", "configmaps"), configMapNamespace, {.fields = std::string("metadata.name=") + kConfigMapName},
+       configMapHandlers(sources, settings));
+  return unread;
+}
+
 }  // namespace podpass::irsa

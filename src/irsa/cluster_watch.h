@@ -58,4 +58,14 @@ class ClusterWatch {
   std::vector<std::unique_ptr<Following>> followed_;
 };
 
+// What a read was for, in words ("list serviceaccounts in shop"), and why it failed.
+struct Unread {
+  std::string what;
+  Error error;
+};
+// Fills the sources once, as far as they decide over the service accounts of one namespace. What could not be read is told; kinds that the
+// server does not have are no trouble.
+std::vector<Unread> readSources(api::Client& client, WebhookSources& sources, const AwsSettings& settings, const std::string& ns,
+                                const std::string& configMapNamespace);
+
 }  // namespace podpass::irsa

@@ -16,7 +16,6 @@ namespace {
 constexpr std::int64_t kSeconds = 6 * 3600, kChainedSeconds = 3600;  // a role that another role assumes has an hour in AWS
 constexpr int kMostRunning = 256;
 constexpr std::size_t kLongestToken = 20'000;
-constexpr std::size_t kLongestSessionName = 64;
 constexpr const char* kDenied = "Unauthorized Exception! EKS does not have permissions to assume the associated role.";
 
 std::int64_t epoch(WallTime time) { return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count(); }
@@ -46,29 +45,6 @@ std::optional<std::string> problemOf(std::string_view token, const Clock& clock)
   return std::nullopt;
 }
 
-// The oldest one counts: a second one for the same account changes nothing, where EKS would not have let it in.
-Result<DocumentPtr> associationOf(api::Client& client, const std::string& ns, const std::string& account) {
-  const api::Kind& kind = *api::findKind("identity.podpass.dev", "v1", "podidentityassociations");
-  const Result<api::Listing> listing = client.list(kind, ns, {});
-  if (!listing) return listing.error();
-  DocumentPtr oldest;
-  const auto age = [](const Document& each) {
-    return std::pair(textAt(each.value, {"metadata", "creationTimestamp"}), textAt(each.value, {"metadata", "name"}));
-  };
-  for (const DocumentPtr& each : listing->items)
-    if (textAt(each->value, {"spec", "serviceAccountName"}) == account && textAt(each->value, {"metadata", "namespace"}) == ns)
-      if (!oldest || age(*each) < age(*oldest)) oldest = each;
-  if (oldest) return oldest;
-  return Error{Reason::NotFound, "no PodIdentityAssociation in " + ns + " names the service account " + account,
-               "create one whose spec.serviceAccountName is " + account};
-}
-
-std::string sessionName(const std::string& cluster, const std::string& pod) {
-  const std::string suffix = "-" + randomUuid();
-  std::string name = "eks-" + cluster + "-" + pod;
-  return name.substr(0, kLongestSessionName - suffix.size()) + suffix;
-}
-
 // The account of "system:serviceaccount:NAMESPACE:NAME"; a token of anybody else is none.
 std::optional<std::pair<std::string, std::string>> accountOf(const std::string& username) {
   constexpr std::string_view prefix = "system:serviceaccount:";
@@ -90,10 +66,6 @@ struct ContainerCredentials::Call {
   WallTime now;
   RefusedRequest told = {};  // for the refusal log, filled on the way
 };
-
-std::string ContainerCredentials::clusterArn() const {
-  return "arn:aws:eks:" + options_.region + ":" + directory_.account() + ":cluster/" + options_.clusterName;
-}
 
 http::Response podCredentialsRefusal(const Refusal& refusal, const std::string& requestId) {
   return text(refusal.status, "[" + requestId + "]: (" + refusal.code + "): " + refusal.message +
@@ -163,19 +135,9 @@ Outcome<Session> ContainerCredentials::assume(Call& call) const {
     return Refusal{404,           "ResourceNotFoundException",  "The specified resource could not be found.",
                    "association", association.error().sentence, association.error().fix};
 
-  const json::object& spec = *objectAt((*association)->value, {"spec"});
-  AssumeRequest assume;
-  assume.roleArn = call.told.roleArn = textAt(spec, {"roleArn"});
-  assume.sessionName = sessionName(options_.clusterName, pod);
-  if (!booleanAt(spec, {"disableSessionTags"})) {
-    assume.tags = {{"eks-cluster-arn", clusterArn()},
-                   {"eks-cluster-name", options_.clusterName},
-                   {"kubernetes-namespace", account->first},
-                   {"kubernetes-service-account", account->second},
-                   {"kubernetes-pod-name", pod},
-                   {"kubernetes-pod-uid", podUid}};
-    for (const SessionTag& tag : assume.tags) assume.transitiveTagKeys.push_back(tag.key);
-  }
+  const EksCluster cluster{options_.clusterName, options_.region, directory_.account()};
+  const AssumeRequest assume = podIdentityRequest((*association)->value, {account->first, account->second, pod, podUid}, cluster);
+  call.told.roleArn = assume.roleArn;
   const std::shared_ptr<const Role> role = directory_.role(assume.roleArn);
   const auto denied = [](Refusal refusal) {  // EKS Auth says 400 where STS says 403
     refusal.status = 400;
@@ -186,18 +148,10 @@ Outcome<Session> ContainerCredentials::assume(Call& call) const {
     return denied(
         accessDenied(kDenied, "role", "there is no role " + assume.roleArn, "create the Role, or correct spec.roleArn of the association"));
   call.told.role = role->object;
-  TrustRequest trust;
-  trust.actions = {"sts:AssumeRole"};
-  if (!assume.tags.empty()) trust.actions.emplace_back("sts:TagSession");
-  trust.callerType = api::PrincipalType::Service;
-  trust.callerNames = {kPodAudience};
-  trust.keys = requestKeys(assume, call.now);  // the way is the service's, not the pod's
-  trust.keys["aws:SourceAccount"] = {directory_.account()};
-  trust.keys["aws:SourceArn"] = {clusterArn()};
-  addTagKeys(assume, trust.keys);
+  const TrustRequest trust = podIdentityTrust(assume, requestKeys(assume, call.now), cluster);
   if (const std::optional<Refusal> refused = checkTrust(*role, trust, kDenied)) return denied(*refused);
   const Session session = sessionOf(directory_.account(), *role, assume, kSeconds, call.now);
-  if (textAt(spec, {"targetRoleArn"}).empty()) return session;
+  if (textAt((*association)->value, {"spec", "targetRoleArn"}).empty()) return session;
   const Outcome<Session> target = assumeTarget(call, session, (*association)->value);
   if (!target) return denied(target.refusal());
   return *target;

@@ -9,13 +9,13 @@
 
 #include "http/http.h"
 #include "irsa/credentials.h"
+#include "irsa/pod_identity.h"
 #include "irsa/sts_directory.h"
 #include "irsa/sts_refusal_log.h"
 #include "token/verifier.h"
 
 namespace podpass::irsa {
 
-constexpr const char* kPodAudience = "pods.eks.amazonaws.com";
 constexpr const char* kPodCredentialsAddress = "169.254.170.23";
 
 // As the agent words what EKS Auth refused.
@@ -50,7 +50,6 @@ class ContainerCredentials {
   http::Response answer(const http::Request& request);
   Outcome<Session> assume(Call& call) const;
   Outcome<Session> assumeTarget(Call& call, const Session& first, const json::object& association) const;
-  [[nodiscard]] std::string clusterArn() const;
 
   api::Client& client_;
   std::shared_ptr<const CredentialKeys> keys_;

@@ -9,34 +9,6 @@
 #include "token/issuer_documents.h"
 
 namespace podpass::irsa {
-namespace {
-
-// The first whole second that is not before `time`: sessions know the second in which they began, and one that may have begun before is
-// over.
-std::int64_t secondsOf(std::string_view time) {
-  const Result<WallTime> parsed = parseRfc3339(time);
-  return time.empty() || !parsed ? 0 : std::chrono::ceil<std::chrono::seconds>(parsed->time_since_epoch()).count();
-}
-
-std::vector<std::string> textsAt(const json::object& object, std::string_view member) {
-  std::vector<std::string> texts;
-  if (const json::array* list = arrayAt(object, {"spec", member}))
-    for (const json::value& each : *list)
-      if (each.is_string()) texts.emplace_back(each.get_string());
-  return texts;
-}
-
-token::TrustedIssuer issuerOf(const json::object& provider) {
-  token::TrustedIssuer issuer;
-  issuer.url = textAt(provider, {"spec", "url"});
-  issuer.audiences = textsAt(provider, "clientIDs");
-  issuer.thumbprints = textsAt(provider, "thumbprints");
-  if (const Result<std::string> pem = base64Decode(textAt(provider, {"spec", "caBundle"}))) issuer.caPem = *pem;
-  issuer.plainLoopback = true;  // the kind allows http:// for loopback only
-  return issuer;
-}
-
-}  // namespace
 
 Result<void> StsDirectory::start() {
   if (Result<void> followed = follow("oidcproviders", watchingProviders_); !followed) return followed;
@@ -72,17 +44,7 @@ void StsDirectory::changed(const api::Kind& kind, const DocumentPtr& object, boo
 }
 
 void StsDirectory::setRole(const DocumentPtr& object, bool gone) {
-  const json::object& value = object->value;
-  auto role = std::make_shared<Role>();
-  role->name = textAt(value, {"metadata", "name"});
-  role->arn = api::roleArn(account_, value);
-  role->id = api::roleId(value);
-  const json::value* policy = nullptr;
-  if (const json::object* spec = objectAt(value, {"spec"})) policy = spec->if_contains("trustPolicy");
-  role->trust = api::parseTrustPolicy(policy == nullptr ? json::value() : *policy);
-  role->maxSession = integerAt(value, {"spec", "maxSessionDuration"}, 3600);
-  role->revokedBefore = secondsOf(textAt(value, {"spec", "revokeSessionsBefore"}));
-  role->object = object;
+  auto role = std::make_shared<Role>(roleOf(object, account_));
   const std::unique_lock lock(mutex_);
   if (const auto before = arnOf_.find(role->name); before != arnOf_.end()) {
     roles_.erase(before->second);
@@ -123,8 +85,7 @@ void StsDirectory::trustProviders() {
       log::warn("provider ignored", {{"name", name}, {"err", log::chain(usable.error())}});
       continue;
     }
-    byUrl_[issuer.url] =
-        std::make_shared<const Provider>(Provider{name, issuer.url, api::providerArn(account_, issuer.url), issuer.audiences});
+    byUrl_[issuer.url] = std::make_shared<const Provider>(providerOf(object->value, account_));
     issuers.push_back(std::move(issuer));
   }
   if (const Result<void> trusted = relyingParty_.trust(std::move(issuers)); !trusted)

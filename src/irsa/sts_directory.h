@@ -7,24 +7,11 @@
 #include <vector>
 
 #include "api/client.h"
-#include "api/trust_policy.h"
+#include "irsa/iam_objects.h"
 #include "token/relying_party.h"
 
 // The Roles and OIDCProviders that STS knows, kept current by a watch.
 namespace podpass::irsa {
-
-struct Role {
-  std::string name, arn, id;
-  Result<api::TrustPolicy> trust;
-  std::int64_t maxSession = 3600;  // seconds
-  std::int64_t revokedBefore = 0;  // sessions that began before are over; seconds since the epoch
-  DocumentPtr object;
-};
-
-struct Provider {
-  std::string name, url, arn;
-  std::vector<std::string> clientIds;
-};
 
 // Thread-safe. The client and the relying party outlive it.
 class StsDirectory {

@@ -10,6 +10,7 @@
 #include "irsa/sts_answer.h"
 #include "irsa/sts_session.h"
 #include "irsa/sts_token_refusal.h"
+#include "irsa/web_identity.h"
 
 namespace podpass::irsa {
 namespace {
@@ -22,83 +23,12 @@ constexpr const char* kWebIdentityDenied = "Not authorized to perform sts:Assume
 
 std::int64_t epoch(WallTime time) { return std::chrono::duration_cast<std::chrono::seconds>(time.time_since_epoch()).count(); }
 
-std::string accountOf(const std::string& arn) { return arn.substr(arn.find(":iam::") + 6, 12); }
-
 Refusal invalidClientToken(std::string reason) {
   return {403, "InvalidClientTokenId", "The security token included in the request is invalid", "credentials", std::move(reason)};
 }
 
 Element assumedRoleUser(const Session& session) {
   return {"AssumedRoleUser", {}, {{"Arn", session.arn}, {"AssumedRoleId", session.userId}}};
-}
-
-// ---- what a token brings with it
-
-std::vector<std::string> textsIn(const json::object& claims, std::string_view name) {
-  std::vector<std::string> texts;
-  const json::value* value = claims.if_contains(name);
-  if (value != nullptr && value->is_string()) texts.emplace_back(value->get_string());
-  if (value != nullptr && value->is_array())
-    for (const json::value& each : value->get_array())
-      if (each.is_string()) texts.emplace_back(each.get_string());
-  return texts;
-}
-
-// Tags of a claim: at most 50 lists of one text each, of the characters and lengths that AssumeRole takes. Says what they are not.
-std::string_view readTagClaim(const json::value& claim, AssumeRequest& assume) {
-  const json::object* all = claim.if_object();
-  if (all == nullptr) return "its tags are not an object";
-  const json::value none = json::object(), *tags = all->if_contains("principal_tags"), *keys = all->if_contains("transitive_tag_keys");
-  if (tags == nullptr) tags = &none;
-  if (!tags->is_object() || tags->get_object().size() > kMostTags) return "its principal_tags are not an object of at most 50 tags";
-  for (const auto& tag : tags->get_object()) {
-    const json::array* values = tag.value().if_array();
-    if (values == nullptr || values->size() != 1 || !values->front().is_string())
-      return "a value of its principal_tags is not a list of one text";
-    const std::string key(tag.key()), value(values->front().get_string());
-    if (key.empty() || characters(key) > kLongestTagKey || characters(value) > kLongestTagValue || !isTagText(key) || !isTagText(value))
-      return "one of its principal_tags has a key or a value of another form than [\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]";
-    assume.tags.push_back({key, value});
-  }
-  if (keys != nullptr) assume.transitiveTagKeys = textsIn(*all, "transitive_tag_keys");
-  if (keys != nullptr && (!keys->is_array() || assume.transitiveTagKeys.size() != keys->get_array().size()))
-    return "its transitive_tag_keys are not a list of texts";
-  return problemOf(assume.tags, assume.transitiveTagKeys) ? "its principal_tags have a key twice, but for case, or lack a transitive one"
-                                                          : "";
-}
-
-// Session tags and source identity: AWS reads them from claims of its own namespace.
-std::optional<Refusal> readTagClaims(const json::object& claims, AssumeRequest& assume) {
-  const auto malformed = [](std::string_view reason) {
-    return Refusal{400, "InvalidIdentityToken", "The provided token is malformed or otherwise invalid", "claims", std::string(reason)};
-  };
-  if (const json::value* identity = claims.if_contains("https://aws.amazon.com/source_identity")) {
-    if (identity->is_string()) assume.sourceIdentity = identity->get_string();
-    if (!isSessionName(assume.sourceIdentity) || assume.sourceIdentity.size() < 2 || assume.sourceIdentity.size() > 64)
-      return malformed("its source_identity is not 2 to 64 of [\\w+=,.@-]");
-  }
-  if (const json::value* tags = claims.if_contains("https://aws.amazon.com/tags"))
-    if (const std::string_view problem = readTagClaim(*tags, assume); !problem.empty()) return malformed(problem);
-  return std::nullopt;
-}
-
-void addTokenKeys(const token::VerifiedToken& token, const Provider& provider, ConditionKeys& keys) {
-  const std::string prefix(api::withoutScheme(provider.url));
-  keys[prefix + ":sub"] = {token.subject};
-  const std::string authorized(textAt(token.claims, {"azp"}));
-  for (const std::string& audience : token.audiences) {
-    const bool registered = std::find(provider.clientIds.begin(), provider.clientIds.end(), audience) != provider.clientIds.end();
-    if (authorized.empty() && registered && !keys.contains(prefix + ":aud")) keys[prefix + ":aud"] = {audience};
-    if (!authorized.empty()) keys[prefix + ":oaud"].push_back(audience);
-  }
-  if (!authorized.empty()) keys[prefix + ":aud"] = {authorized};
-  if (std::vector<std::string> methods = textsIn(token.claims, "amr"); !methods.empty()) keys[prefix + ":amr"] = std::move(methods);
-  keys["aws:FederatedProvider"] = {provider.arn};
-}
-
-void askForMore(const AssumeRequest& assume, std::vector<std::string>& actions) {
-  if (!assume.tags.empty() || !assume.transitiveTagKeys.empty()) actions.emplace_back("sts:TagSession");
-  if (!assume.sourceIdentity.empty()) actions.emplace_back("sts:SetSourceIdentity");
 }
 
 }  // namespace
@@ -170,9 +100,9 @@ asio::awaitable<StsService::Answer> StsService::assumeRoleWithWebIdentity(std::s
   const std::shared_ptr<const Role> role = directory_.role(assume->roleArn);
   if (role) call->told.role = role->object;
   const std::shared_ptr<const Provider> provider = directory_.provider(presented->issuer);
-  if (!provider || accountOf(assume->roleArn) != directory_.account()) {
+  if (!provider || accountOfRole(assume->roleArn) != directory_.account()) {
     Refusal refusal{400, "InvalidIdentityToken", "No OpenIDConnect provider found in your account for " + presented->issuer, "issuer"};
-    refusal.reason = provider ? "the role is of the account " + accountOf(assume->roleArn) + ", this one is " + directory_.account()
+    refusal.reason = provider ? "the role is of the account " + accountOfRole(assume->roleArn) + ", this one is " + directory_.account()
                               : "no OIDCProvider has the url " + quoted(presented->issuer);
     refusal.fix = provider ? "write the account " + directory_.account() + " in the role's ARN"
                            : "create an OIDCProvider whose spec.url is exactly the token's iss";
@@ -181,21 +111,12 @@ asio::awaitable<StsService::Answer> StsService::assumeRoleWithWebIdentity(std::s
   const Result<token::VerifiedToken> token = co_await relyingParty_.verify(assume->webIdentityToken);
   if (!token) co_return tokenRefusal(token.error(), assume->webIdentityToken, clock_.nowFor(std::chrono::seconds(presented->issuedAt)));
   call->told.verified = true;
-  if (token->subject.size() < 6 || token->subject.size() > 255)
-    co_return Refusal{400, "InvalidIdentityToken", "The provided token is malformed or otherwise invalid", "claims",
-                      "its sub has not 6 to 255 characters"};
-  if (std::optional<Refusal> refused = readTagClaims(token->claims, *assume)) co_return *refused;
+  Outcome<TrustRequest> trust = webIdentityTrust(token->claims, *provider, keysOf(*call, *assume), *assume);
+  if (!trust) co_return trust.refusal();
   if (!role)
     co_return accessDenied(kWebIdentityDenied, "role", "there is no role " + assume->roleArn,
                            "create the Role, or correct the name, the path and the account in the ARN");
-  TrustRequest trust;
-  trust.actions = {"sts:AssumeRoleWithWebIdentity"};
-  askForMore(*assume, trust.actions);
-  trust.callerNames = {provider->arn};
-  trust.keys = keysOf(*call, *assume);
-  addTokenKeys(*token, *provider, trust.keys);
-  addTagKeys(*assume, trust.keys);
-  if (std::optional<Refusal> refused = checkTrust(*role, trust, kWebIdentityDenied)) co_return *refused;
+  if (std::optional<Refusal> refused = checkTrust(*role, *trust, kWebIdentityDenied)) co_return *refused;
   Outcome<std::int64_t> seconds = sessionSeconds(*assume, *role, false);
   if (!seconds) co_return seconds.refusal();
   Outcome<std::optional<int>> packed = packedPolicySize(*assume);
@@ -210,7 +131,7 @@ asio::awaitable<StsService::Answer> StsService::assumeRoleWithWebIdentity(std::s
                              {"kid", token->kid}});
   std::vector<Element> result;
   result.push_back({"SubjectFromWebIdentityToken", token->subject});
-  const std::vector<std::string>& audience = trust.keys[std::string(api::withoutScheme(provider->url)) + ":aud"];
+  const std::vector<std::string>& audience = trust->keys[std::string(api::withoutScheme(provider->url)) + ":aud"];
   result.push_back({"Audience", audience.empty() ? std::string() : audience.front()});
   result.push_back(assumedRoleUser(session));
   result.push_back(credentialsElement(credentials, session.expires));

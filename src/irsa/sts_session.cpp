@@ -81,6 +81,11 @@ std::optional<Refusal> inheritTags(const Session& caller, AssumeRequest& assume)
   return refusal;
 }
 
+void askForMore(const AssumeRequest& assume, std::vector<std::string>& actions) {
+  if (!assume.tags.empty() || !assume.transitiveTagKeys.empty()) actions.emplace_back("sts:TagSession");
+  if (!assume.sourceIdentity.empty()) actions.emplace_back("sts:SetSourceIdentity");
+}
+
 std::optional<Refusal> checkRoleArn(const std::string& arn) {
   const std::size_t account = arn.find(":iam::"), type = account == std::string::npos ? account : account + 6 + 12;
   const bool good = arn.starts_with("arn:aws") && account != std::string::npos && arn.find(':', 4) == account && arn.size() > type &&

@@ -22,6 +22,8 @@ void addArrivalKeys(const http::Request& request, const Arrival& arrival, Condit
 // hosts that are not AWS's.
 std::string regionOfHost(std::string_view host);
 void addTagKeys(const AssumeRequest& assume, ConditionKeys& keys);
+// The actions that tags and a source identity need besides.
+void askForMore(const AssumeRequest& assume, std::vector<std::string>& actions);
 
 // Transitive tags go on to the next session, and none can be replaced. InvalidParameterValue: one would be. ValidationError: the session
 // would have more than kMostTags.

@@ -54,7 +54,7 @@ class Issuer {
   std::unique_ptr<http::Server> server_;
 };
 
-// Lists what was put; watches tell of what is put later. The rest is not asked for by STS, but for Events, which are kept.
+// Lists and gets what was put; watches tell of what is put later. What is created is kept; subresources answer as `subresource` says.
 class Api final : public api::Client {
  public:
   void put(const api::Kind& kind, json::object object) {
@@ -65,16 +65,23 @@ class Api final : public api::Client {
     objects_[&kind].push_back(document);
     if (changed_[&kind]) changed_[&kind]({api::WatchEvent::Type::Modified, document});
   }
-  Result<DocumentPtr> create(const api::Kind&, const std::string&, json::object object) override {
+  Result<DocumentPtr> create(const api::Kind& kind, const std::string&, json::object object) override {
+    if (const auto refused = refused_.find(kind.plural); refused != refused_.end()) return refused->second;
     const std::lock_guard lock(mutex_);
+    if (kind.plural == "tokenreviews") object["status"] = review;
     auto document = std::make_shared<Document>();
     document->value = std::move(object);
     events.push_back(document);
     return DocumentPtr(document);
   }
   Result<api::Listing> list(const api::Kind& kind, const std::string&, const api::Selectors&) override {
+    if (const auto refused = refused_.find(kind.plural); refused != refused_.end()) return refused->second;
     return api::Listing{objects_[&kind], 1};
   }
+  // From now on whoever asks for objects of this plural gets the error.
+  void refuse(std::string_view plural, Error error) { refused_.insert_or_assign(std::string(plural), std::move(error)); }
+  void allow(std::string_view plural) { refused_.erase(std::string(plural)); }
+  void clear(const api::Kind& kind) { objects_[&kind].clear(); }
   Result<std::unique_ptr<api::Watching>> watch(const api::Kind& kind, const std::string&, const api::Selectors&, std::uint64_t,
                                                std::function<void(const api::WatchEvent&)> changed) override {
     changed_[&kind] = std::move(changed);
@@ -85,22 +92,32 @@ class Api final : public api::Client {
     std::erase_if(events, [&](const DocumentPtr& event) { return textAt(event->value, {"metadata", "name"}) == name.name; });
     return {};
   }
-  Result<DocumentPtr> get(const api::Kind&, const api::ObjectName&) override { return none(); }
+  Result<DocumentPtr> get(const api::Kind& kind, const api::ObjectName& name) override {
+    if (const auto refused = refused_.find(kind.plural); refused != refused_.end()) return refused->second;
+    const std::vector<DocumentPtr>& all = objects_[&kind];  // the last put counts
+    for (auto each = all.rbegin(); each != all.rend(); ++each)
+      if (textAt((*each)->value, {"metadata", "name"}) == name.name && textAt((*each)->value, {"metadata", "namespace"}) == name.ns)
+        return *each;
+    return none();
+  }
   Result<DocumentPtr> update(const api::Kind&, const api::ObjectName&, json::object) override { return none(); }
   Result<DocumentPtr> updateStatus(const api::Kind&, const api::ObjectName&, json::object) override { return none(); }
   Result<DocumentPtr> updateSubresource(const api::Kind&, const api::ObjectName&, std::string_view, json::object) override {
     return none();
   }
   Result<DocumentPtr> mergePatch(const api::Kind&, const api::ObjectName&, json::object, std::string_view) override { return none(); }
-  Result<json::object> createSubresource(const api::Kind&, const api::ObjectName&, std::string_view, json::object) override {
-    return none();
+  Result<json::object> createSubresource(const api::Kind&, const api::ObjectName&, std::string_view, json::object body) override {
+    return subresource ? subresource(body) : Result<json::object>(none());
   }
 
   std::vector<DocumentPtr> events;  // read it when the refusal log has stopped
+  std::function<Result<json::object>(const json::object& body)> subresource;
+  json::object review;  // status of the TokenReviews that are created
 
  private:
   static Error none() { return {Reason::NotFound, "not there"}; }
   std::mutex mutex_;
+  std::map<std::string, Error, std::less<>> refused_;  // by plural
   std::map<const api::Kind*, std::vector<DocumentPtr>> objects_;
   std::map<const api::Kind*, std::function<void(const api::WatchEvent&)>> changed_;
 };

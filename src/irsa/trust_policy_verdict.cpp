@@ -134,6 +134,7 @@ void judgeAction(const api::TrustPolicy& policy, const std::string& action, cons
   verdict.action = action;
   verdict.allowed = false;
   verdict.statements.clear();
+  verdict.nearest.reset();
   for (std::size_t i = 0; i < policy.statements.size(); ++i) {
     verdict.statements.push_back(judgeStatement(policy.statements[i], action, request, policy.variables));
     verdict.statements.back().index = i;
@@ -148,12 +149,14 @@ void judgeAction(const api::TrustPolicy& policy, const std::string& action, cons
     if (each.allows && (nearest == nullptr || failures(each) < failures(*nearest))) nearest = &each;
   }
   verdict.allowed = allow != nullptr;
-  if (allow != nullptr)
+  if (allow != nullptr) {
     verdict.reason = nameOf(*allow) + " allows it";
-  else if (nearest == nullptr)
+  } else if (nearest == nullptr) {
     verdict.reason = "no statement of the trust policy allows anything";
-  else
+  } else {
+    verdict.nearest = nearest->index;
     explain(*nearest, verdict);
+  }
 }
 
 json::array texts(const std::vector<std::string>& all) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,8 @@ struct TrustVerdict {
   std::string action;  // that these statements were judged for: the first that is not allowed, else the first
   std::vector<std::string> callerNames = {};
   std::vector<StatementVerdict> statements;
+  std::optional<std::size_t> nearest =
+      {};              // of the statements: the Allow that comes closest to matching; none when it is allowed or denied
   std::string reason;  // one sentence: which statement, which condition, expected, found
   std::string fix;     // empty when nothing better than the reason can be said
 };

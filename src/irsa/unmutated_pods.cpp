@@ -5,8 +5,6 @@
 namespace podpass::irsa {
 namespace {
 
-constexpr std::string_view kOptOut = "eks.amazonaws.com/skip-pod-identity-webhook";
-
 // The namespaces in which pods may have an identity; {""}: all of them.
 std::set<std::string> namespacesToLookAt(const WebhookSources& sources) {
   std::set<std::string> namespaces;
@@ -25,13 +23,6 @@ bool isOver(const json::object& pod) {
   return phase == "Succeeded" || phase == "Failed" || !textAt(pod, {"metadata", "deletionTimestamp"}).empty();
 }
 
-bool isControlled(const json::object& pod) {
-  const json::array* owners = arrayAt(pod, {"metadata", "ownerReferences"});
-  return owners != nullptr && std::any_of(owners->begin(), owners->end(), [](const json::value& owner) {
-           return owner.is_object() && booleanAt(owner.get_object(), {"controller"});
-         });
-}
-
 // The pod's name may have been made after the name of the volume.
 bool hasVolume(const PodView& pod, const Injection& injection) {
   return pod.volumes != nullptr && std::any_of(pod.volumes->begin(), pod.volumes->end(), [&injection](const json::value& volume) {
@@ -40,10 +31,17 @@ bool hasVolume(const PodView& pod, const Injection& injection) {
          });
 }
 
-// Whether every container asks to be left alone, or has variables of its own.
-bool wantsNothing(const PodView& pod, const Injection& injection) { return !podPatch(pod, {&injection, 1}).adds; }
-
 }  // namespace
+
+bool lacks(const PodView& pod, const Injection& injection) { return !hasVolume(pod, injection) && podPatch(pod, {&injection, 1}).adds; }
+
+const json::object* controllerOf(const json::object& pod) {
+  const json::array* owners = arrayAt(pod, {"metadata", "ownerReferences"});
+  if (owners == nullptr) return nullptr;
+  for (const json::value& owner : *owners)
+    if (owner.is_object() && booleanAt(owner.get_object(), {"controller"})) return &owner.get_object();
+  return nullptr;
+}
 
 Result<std::vector<UnmutatedPod>> findUnmutatedPods(api::Client& client, const Webhook& webhook, const WebhookSources& sources) {
   std::vector<UnmutatedPod> found;
@@ -55,9 +53,9 @@ Result<std::vector<UnmutatedPod>> findUnmutatedPods(api::Client& client, const W
       if (!view || isOver(pod->value) || (view->labels != nullptr && view->labels->contains(kOptOut))) continue;
       const std::string_view podNamespace = textAt(pod->value, {"metadata", "namespace"});
       for (const Injection& injection : webhook.injectionsFor(podNamespace, *view))
-        if (!hasVolume(*view, injection) && !wantsNothing(*view, injection))
+        if (lacks(*view, injection))
           found.push_back({std::string(podNamespace), std::string(view->name), std::string(textAt(pod->value, {"metadata", "uid"})),
-                           std::string(view->serviceAccount), injection.volume, isControlled(pod->value)});
+                           std::string(view->serviceAccount), injection.volume, controllerOf(pod->value) != nullptr});
     }
   }
   return found;

@@ -34,8 +34,8 @@ int modulusBits(const json::object& key) {
 
 class Examination {
  public:
-  Examination(const http::AddressRules& rules, IssuerReport& report, std::string caPem)
-      : rules_(rules), report_(report), caPem_(std::move(caPem)) {}
+  Examination(const http::AddressRules& rules, IssuerReport& report, std::string caPem, std::vector<std::string> thumbprints)
+      : rules_(rules), report_(report), caPem_(std::move(caPem)), thumbprints_(std::move(thumbprints)) {}
 
   void run() {
     examineUrl();
@@ -92,6 +92,7 @@ class Examination {
     http::FetchOptions options;
     options.maxBody = kMaxIssuerDocument;
     options.caPem = caPem_;
+    options.thumbprints = thumbprints_;
     options.timeout = kPatienceOfAws;
     options.allowed = [this](const boost::asio::ip::address& address) { return rules_.mayLeadTo(address, reach_); };
     const SteadyTime before = steady_clock::now();
@@ -110,6 +111,7 @@ class Examination {
 
   void askWithPublicRoots(const std::string& url, http::FetchOptions options) {
     options.caPem.clear();
+    options.thumbprints.clear();
     const Result<http::Fetched> fetched = http::fetch(client_, url, options);
     if (!fetched)
       error("tls", "the certificate leads to no public authority", {"GCP", "Azure"},
@@ -224,6 +226,7 @@ class Examination {
   http::Reach reach_ = http::Reach::Machine;  // of who has led us to what is fetched next: first of all the user
   IssuerReport& report_;
   std::string caPem_;
+  std::vector<std::string> thumbprints_;
   std::vector<std::string> algorithms_;
   bool publicAsked_ = false;
 };
@@ -267,9 +270,10 @@ std::string IssuerReport::text() const {
   return text + (findings.empty() ? "nothing to complain about\n" : "");
 }
 
-IssuerReport examineIssuer(const http::AddressRules& rules, const std::string& url, const std::string& caPem) {
+IssuerReport examineIssuer(const http::AddressRules& rules, const std::string& url, const std::string& caPem,
+                           const std::vector<std::string>& thumbprints) {
   IssuerReport report{url, {}, {}};
-  Examination(rules, report, caPem).run();
+  Examination(rules, report, caPem, thumbprints).run();
   return report;
 }
 

@@ -27,8 +27,9 @@ struct IssuerReport {
 };
 
 // Fetches both documents as a relying party does; blocking, ten seconds at most. `caPem`: the issuer's authority, when it is a private one;
-// what those who only know the public ones will say is then a finding.
+// what those who only know the public ones will say is then a finding. `thumbprints`: as http::FetchOptions.
 // Only from where `rules` allow, and nearer than the discovery document only where they say so.
-IssuerReport examineIssuer(const http::AddressRules& rules, const std::string& url, const std::string& caPem);
+IssuerReport examineIssuer(const http::AddressRules& rules, const std::string& url, const std::string& caPem,
+                           const std::vector<std::string>& thumbprints = {});
 
 }  // namespace podpass::token

@@ -144,6 +144,7 @@ spec:
   - {name: HTTPS_PROXY, value: "$(jq -r .stsProxyForPods data/endpoints.json)"}
   - {name: AWS_CA_BUNDLE, value: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt}
   - {name: AWS_REGION, value: eu-west-1}
+  - {name: AWS_DEFAULT_REGION, value: eu-west-1}
 EOF
 show 'cat endpoint.yaml; kubectl apply -f endpoint.yaml'
 sleep_as() {  # SERVICEACCOUNT POD: the same pod under another name and service account
@@ -181,10 +182,17 @@ show "podpass doctor request $request | tee verdict.txt"
 claim "doctor shows the condition that failed, expected and found" grep -q \
   'FAIL .*:sub: expected "system:serviceaccount:default:s3-reader", found "system:serviceaccount:default:intruder"' verdict.txt
 claim "and the mend" grep -q '^fix: .*add "system:serviceaccount:default:intruder" to StringEquals' verdict.txt
+echo; echo "Without a request id, from the pod's name: the whole way, from the annotation to the trust policy."
+show 'podpass doctor pod eks-iam-test4 | tee checklist.txt'
+claim "doctor pod finds all well up to the trust policy, and names the condition that failed" jq -es \
+  '.[0] | .broken == "trust-policy" and ([.checks[] | select(.finding != "ok") | .id] == ["trust-policy", "identity"]) and (.checks[] | select(.id == "trust-policy").why | test(":sub expected \"system:serviceaccount:default:s3-reader\", found \"system:serviceaccount:default:intruder\""))' \
+  <(podpass doctor pod eks-iam-test4 -o json)
+claim "and has read the token in the container, and printed none" sh -c "grep -q '^ok *token *read from' checklist.txt && ! grep -Eq 'eyJ[A-Za-z0-9_-]{20}' checklist.txt"
 trust system:serviceaccount:default:s3-reader,system:serviceaccount:default:intruder >role.yaml
 echo; echo "The mend: let the role trust that service account, too."
 show 'grep sub: role.yaml; kubectl apply -f role.yaml'
 claim "after the mend the role is given" until_ok 30 kubectl exec eks-iam-test4 -- aws sts get-caller-identity
+claim "and doctor pod finds every link good" podpass doctor pod eks-iam-test4
 
 printf '\n'
 for each in "${held[@]}"; do echo "held:     $each"; done

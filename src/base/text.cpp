@@ -26,29 +26,40 @@ constexpr auto kStandardValues = reversed(kStandard);
 constexpr auto kUrlSafeValues = reversed(kUrlSafe);
 
 std::string encode(std::string_view bytes, std::string_view alphabet) {
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  std::uint32_t bits = 0;
-  int count = 0;
-  for (char c : bytes) {
-    bits = bits << 8 | static_cast<unsigned char>(c);
-    for (count += 8; count >= 6;) text += alphabet[bits >> (count -= 6) & 63];
+  std::string text((bytes.size() * 4 + 2) / 3, '\0');
+  const auto byteAt = [bytes](std::size_t at) { return std::uint32_t{static_cast<unsigned char>(bytes[at])}; };
+  char* out = text.data();
+  std::size_t at = 0;
+  for (; at + 3 <= bytes.size(); at += 3) {
+    const std::uint32_t bits = byteAt(at) << 16 | byteAt(at + 1) << 8 | byteAt(at + 2);
+    for (int shift = 18; shift >= 0; shift -= 6) *out++ = alphabet[bits >> shift & 63];
   }
-  if (count > 0) text += alphabet[bits << (6 - count) & 63];
+  const std::size_t left = bytes.size() - at;
+  if (left == 0) return text;
+  const std::uint32_t bits = byteAt(at) << 16 | (left > 1 ? byteAt(at + 1) << 8 : 0);
+  for (int shift = 18; out != text.data() + text.size(); shift -= 6) *out++ = alphabet[bits >> shift & 63];
   return text;
 }
 
 Result<std::string> decode(std::string_view text, const std::array<std::int8_t, 256>& values) {
   if (text.size() % 4 == 1) return Error{Reason::BadRequest, "base64 text has an impossible length"};
-  std::string bytes;
-  bytes.reserve(text.size() * 3 / 4);
+  std::string bytes(text.size() * 3 / 4, '\0');
+  const auto valueAt = [text, &values](std::size_t at) { return int{values[static_cast<unsigned char>(text[at])]}; };
+  char* out = bytes.data();
+  std::size_t at = 0;
+  for (; at + 4 <= text.size(); at += 4) {
+    const int a = valueAt(at), b = valueAt(at + 1), c = valueAt(at + 2), d = valueAt(at + 3);
+    if ((a | b | c | d) < 0) break;  // it is named below
+    const auto four = static_cast<std::uint32_t>(a << 18 | b << 12 | c << 6 | d);
+    for (int shift = 16; shift >= 0; shift -= 8) *out++ = static_cast<char>(four >> shift & 255);
+  }
   std::uint32_t bits = 0;
   int count = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const int value = values[static_cast<unsigned char>(text[i])];
-    if (value < 0) return Error{Reason::BadRequest, "illegal base64 data at input byte " + std::to_string(i)};
+  for (; at < text.size(); ++at) {
+    const int value = valueAt(at);
+    if (value < 0) return Error{Reason::BadRequest, "illegal base64 data at input byte " + std::to_string(at)};
     bits = bits << 6 | static_cast<std::uint32_t>(value);
-    if ((count += 6) >= 8) bytes += static_cast<char>(bits >> (count -= 8) & 255);
+    if ((count += 6) >= 8) *out++ = static_cast<char>(bits >> (count -= 8) & 255);
   }
   // RFC 4648 §3.5: set surplus bits would give one value several spellings
   if ((bits & ((1u << count) - 1)) != 0) return Error{Reason::BadRequest, "base64 text has surplus bits at its end"};

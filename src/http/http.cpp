@@ -188,10 +188,16 @@ bool isFraming(std::string_view name) {
 
 bool hasBody(int status) { return status >= 200 && status != 204 && status != 304; }
 
+void appendHeaderSafe(std::string& out, std::string_view value) {
+  const std::size_t from = out.size();
+  out += value;
+  for (std::size_t i = from; i < out.size(); ++i)
+    if (const char c = out[i]; (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f) out[i] = ' ';
+}
+
 std::string headerSafe(std::string_view value) {
-  std::string safe(value);
-  for (char& c : safe)
-    if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f) c = ' ';
+  std::string safe;
+  appendHeaderSafe(safe, value);
   return safe;
 }
 

@@ -25,7 +25,10 @@ struct Header {
 
 class Headers {
  public:
-  void add(std::string name, std::string value) { all_.push_back({std::move(name), std::move(value)}); }
+  void add(std::string name, std::string value) {
+    if (all_.empty()) all_.reserve(8);  // as many as most messages have
+    all_.push_back({std::move(name), std::move(value)});
+  }
   // The first value, or "" when there is none. Names are compared without case.
   [[nodiscard]] std::string_view find(std::string_view name) const;
   [[nodiscard]] bool has(std::string_view name) const;

@@ -317,9 +317,9 @@ class Http1 {
     for (const Header& header : response.headers.all()) {
       if (isFraming(header.name)) continue;
       out_ += "\r\n";
-      out_ += headerSafe(header.name);
+      appendHeaderSafe(out_, header.name);
       out_ += ": ";
-      out_ += headerSafe(header.value);
+      appendHeaderSafe(out_, header.value);
     }
     if (!keepAlive_)
       out_ += "\r\nConnection: close";

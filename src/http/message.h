@@ -31,6 +31,7 @@ std::string_view dateOf(const Response& response);
 
 // `value` without line breaks and other control characters: nothing that a handler copies into a header can add a header.
 std::string headerSafe(std::string_view value);
+void appendHeaderSafe(std::string& out, std::string_view value);
 
 Response plainText(int status, std::string text);
 

@@ -72,8 +72,10 @@ void AdmissionReview::read(std::string_view body) {
   }
 }
 
-std::string AdmissionReview::begin() const {
-  std::string out = "{";
+std::string AdmissionReview::begin(std::size_t more) const {
+  std::string out;
+  out.reserve(256 + more);
+  out = "{";
   if (!kind_.empty()) {
     out += "\"kind\":";
     appendText(out, kind_);
@@ -90,7 +92,9 @@ std::string AdmissionReview::begin() const {
 }
 
 std::string AdmissionReview::allowed(std::string_view patch, std::span<const std::string> warnings) const {
-  std::string out = begin();
+  std::size_t said = 0;
+  for (const std::string& warning : warnings) said += warning.size() + 16;
+  std::string out = begin(patch.size() * 4 / 3 + said);
   out += R"(,"allowed":true)";
   if (!patch.empty()) {
     out += R"(,"patch":")";
@@ -105,14 +109,16 @@ std::string AdmissionReview::allowed(std::string_view patch, std::span<const std
     }
     out += ']';
   }
-  return out + "}}";
+  out += "}}";
+  return out;
 }
 
 std::string AdmissionReview::denied(std::string_view message) const {
-  std::string out = begin();
+  std::string out = begin(message.size());
   out += R"(,"allowed":false,"status":{"metadata":{},"message":)";
   appendText(out, message);
-  return out + "}}}";
+  out += "}}}";
+  return out;
 }
 
 }  // namespace podpass::irsa

@@ -31,7 +31,7 @@ class AdmissionReview {
 
  private:
   void read(std::string_view body);
-  [[nodiscard]] std::string begin() const;
+  [[nodiscard]] std::string begin(std::size_t more) const;  // with room for so much after it
 
   std::array<unsigned char, 16384> buffer_;  // enough for an ordinary pod
   json::monotonic_resource memory_{buffer_.data(), buffer_.size()};

@@ -53,6 +53,16 @@ std::vector<VariableGroup> commonVariables(bool regional, const AwsSettings& set
   return groups;
 }
 
+// Variables that come together: each is named as it is set.
+VariableGroup pairOf(std::string_view first, std::string firstValue, std::string_view second, std::string secondValue) {
+  VariableGroup group;
+  group.names.reserve(2);
+  group.variables.reserve(2);
+  group.variables.push_back({group.names.emplace_back(first), std::move(firstValue)});
+  group.variables.push_back({group.names.emplace_back(second), std::move(secondValue)});
+  return group;
+}
+
 std::string tokenFile(const PodView& pod, std::string_view mountPath, std::string_view tokenPath) {
   std::string path = joinPath(mountPath, tokenPath);
   return pod.windows ? windowsPath(path) : path;
@@ -82,8 +92,7 @@ Injection webIdentity(const RoleSettings& role, const PodView& pod, const AwsSet
   injection.expirationSeconds = expirationIn(pod.annotations, settings).value_or(role.expirationSeconds);
   injection.environment = commonVariables(role.regionalSts, settings);
   injection.environment.push_back(
-      {{"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"},
-       {{"AWS_ROLE_ARN", role.roleArn}, {"AWS_WEB_IDENTITY_TOKEN_FILE", tokenFile(pod, settings.mountPath, "token")}}});
+      pairOf("AWS_ROLE_ARN", role.roleArn, "AWS_WEB_IDENTITY_TOKEN_FILE", tokenFile(pod, settings.mountPath, "token")));
   injection.leaveComplete = true;
   injection.skipContainers = skippedContainers(pod, settings);
   return injection;
@@ -99,9 +108,9 @@ Injection containerCredentials(const std::optional<RoleSettings>& role, const Po
   injection.expirationSeconds = expirationIn(pod.annotations, settings).value_or(role ? role->expirationSeconds : kDefaultExpiration);
   if (injection.expirationSeconds == kDefaultExpiration) injection.expirationSeconds += jitter - kJitter;
   injection.environment = commonVariables(role && role->regionalSts, settings);
-  injection.environment.push_back({{"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"},
-                                   {{"AWS_CONTAINER_CREDENTIALS_FULL_URI", settings.containerCredentialsFullUri},
-                                    {"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", tokenFile(pod, injection.mountPath, injection.tokenPath)}}});
+  injection.environment.push_back(pairOf("AWS_CONTAINER_CREDENTIALS_FULL_URI", settings.containerCredentialsFullUri,
+                                         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+                                         tokenFile(pod, injection.mountPath, injection.tokenPath)));
   injection.leaveComplete = true;
   injection.labels.push_back({"eks.amazonaws.com/pod-identity", "enabled"});  // of this name whatever the annotation prefix
   injection.skipContainers = skippedContainers(pod, settings);

@@ -29,10 +29,11 @@ class Reader {
   }
   const json::array* containers(const json::object* parent, std::string_view member, const std::string& path) {
     const json::array* found = list(parent, member, path, "v1.Container");
+    const std::string env = path + ".env", mounts = path + ".volumeMounts";
     if (found != nullptr)
       for (const json::value& each : *found) {
-        list(each.if_object(), "env", path + ".env", "v1.EnvVar");
-        list(each.if_object(), "volumeMounts", path + ".volumeMounts", "v1.VolumeMount");
+        list(each.if_object(), "env", env, "v1.EnvVar");
+        list(each.if_object(), "volumeMounts", mounts, "v1.VolumeMount");
       }
     return found;
   }
@@ -137,6 +138,8 @@ void collect(const json::object& container, const Injection& injection, Addition
 
 bool appendInjected(std::string& out, const json::object& container, std::span<const Injection> injections) {
   Additions additions;
+  additions.env.reserve(512);
+  additions.mounts.reserve(256);
   for (const Injection& injection : injections) collect(container, injection, additions);
   const bool adds = !additions.env.empty() || !additions.mounts.empty();
   const Appended appended{additions.env, additions.mounts};
@@ -302,8 +305,11 @@ std::string windowsPath(std::string_view path) {
 
 std::string joinPath(std::string_view directory, std::string_view path) {
   const bool rooted = directory.empty() ? path.starts_with('/') : directory.starts_with('/');
-  const std::string both = std::string(directory) + "/" + std::string(path);
+  std::string both;
+  both.reserve(directory.size() + 1 + path.size());
+  both.append(directory).append(1, '/').append(path);
   std::vector<std::string_view> parts;
+  parts.reserve(16);
   for (std::size_t from = 0; from <= both.size();) {
     const std::size_t end = std::min(both.find('/', from), both.size());
     const std::string_view part(both.data() + from, end - from);
@@ -316,7 +322,9 @@ std::string joinPath(std::string_view directory, std::string_view path) {
     else if (!rooted)
       parts.push_back(part);
   }
-  std::string joined = rooted ? "/" : "";
+  std::string joined;
+  joined.reserve(both.size() + 1);
+  if (rooted) joined = "/";
   for (const std::string_view part : parts) {
     if (!joined.empty() && joined.back() != '/') joined += '/';
     joined += part;

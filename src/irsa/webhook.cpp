@@ -184,7 +184,7 @@ asio::awaitable<std::string> Webhook::review(std::shared_ptr<const http::Request
 asio::awaitable<http::Response> Webhook::serve(std::shared_ptr<const http::Request> request) {
   const auto begin = std::chrono::steady_clock::now();
   const std::string& path = request->path;
-  http::Response response = textResponse(404, "404 page not found\n");
+  http::Response response;
   if (malformedQuery(request->query)) {
     response = jsonResponse(R"({"error": "error parsing form"})", 400);
   } else if (path == "/healthz") {
@@ -202,6 +202,8 @@ asio::awaitable<http::Response> Webhook::serve(std::shared_ptr<const http::Reque
     response = jsonResponse(denied->denied("Test deny message"));
   } else if (options_.debugHandlers && path == "/debug/alpha/500") {
     response = textResponse(500, "test error\n");
+  } else {
+    response = textResponse(404, "404 page not found\n");
   }
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
   metrics_.countRequest(request->method, pathLabel(path), response.status, took);

@@ -24,7 +24,7 @@ int releaseReadOnly(dl_phdr_info* object, std::size_t, void*) {
 
 }  // namespace
 
-void releaseStartupMemory() {
+void releaseUnusedMemory() {
   ::malloc_trim(0);
   ::dl_iterate_phdr(releaseReadOnly, nullptr);
 }

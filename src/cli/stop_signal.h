@@ -23,7 +23,7 @@ class StopSignal {
   void wait() const {
     constexpr timespec kRest{.tv_sec = 1, .tv_nsec = 0};
     if (sigtimedwait(&set_, nullptr, &kRest) > 0) return;
-    releaseStartupMemory();
+    releaseUnusedMemory();
     int number = 0;
     sigwait(&set_, &number);
   }

@@ -13,6 +13,7 @@
 #include <unordered_set>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "http/endpoint.h"
 #include "http/stream_transport.h"
 #include "http/tls.h"
@@ -27,6 +28,7 @@ using std::chrono::steady_clock;
 using Acceptor = asio::basic_socket_acceptor<tcp, LoopExecutor>;
 
 constexpr std::chrono::milliseconds kSweep{500};
+constexpr std::size_t kBusy = 8;                   // connections of one loop whose buffers are worth giving back
 constexpr std::chrono::seconds kLastPatience{10};  // for handlers that still run after their connections were closed
 
 // A thread, its io_context and the connections that live there.
@@ -34,6 +36,7 @@ struct EventLoop {
   asio::io_context context{1};
   asio::executor_work_guard<LoopExecutor> work{context.get_executor()};
   std::unordered_set<Link*> links;  // touched on the loop only
+  bool wasBusy = false;             // so, too
   std::atomic<std::size_t> load{0};
   std::thread thread;
 };
@@ -245,6 +248,8 @@ class AsioServer final : public Server {
       const SteadyTime now = steady_clock::now();
       for (Link* link : loop.links)
         if (link->deadline < now || link->writeDeadline < now) link->transport->close();
+      if (loop.links.size() >= kBusy) loop.wasBusy = true;
+      if (loop.links.empty() && std::exchange(loop.wasBusy, false)) releaseUnusedMemory();
     }
   }
 

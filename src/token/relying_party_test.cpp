@@ -491,30 +491,5 @@ TEST_F(RelyingPartyTest, RegistersOnlyWhatCanBeUsed) {
   EXPECT_EQ(failedCheck(sign(spoken, ec())), "");
 }
 
-TEST_F(RelyingPartyTest, AFetchThatBreaksOffKeepsNobodyWaitingForEver) {
-  std::atomic<bool> breaks = true;
-  RelyingParty other(pool, clock, [&](const asio::ip::address&) -> bool {
-    if (breaks) throw std::bad_alloc();
-    return true;
-  });
-  TrustedIssuer trusted;
-  trusted.url = issuer.url();
-  trusted.audiences = {"sts.amazonaws.com"};
-  trusted.caPem = http::Certificates::get().text("ca.crt");
-  ASSERT_TRUE(other.trust({trusted}));
-  const auto ask = [&] {
-    asio::io_context here(1);
-    auto done = asio::co_spawn(here, other.verify(sign(claims(), rsa())), asio::use_future);
-    here.run_for(20s);
-    return done.wait_for(0s) == std::future_status::ready ? done.get() : Result<VerifiedToken>(Error{Reason::Timeout, "it waits still"});
-  };
-  const Result<VerifiedToken> refused = ask();
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().reason, Reason::Unavailable) << refused.error().sentence;
-  breaks = false;
-  clock.advance(11s);
-  EXPECT_TRUE(ask());
-}
-
 }  // namespace
 }  // namespace podpass::token

@@ -9,7 +9,11 @@ namespace podpass::server::test {
 namespace {
 
 constexpr const char* kGroup = "/apis/identity.podpass.dev/v1/";
-constexpr const char* kSpecs[][2] = {{"signingkeys", R"({"algorithm":"ES256"})"}, {"tokenrevocations", R"({"jti":"a"})"}};
+struct Written {
+  const char *plural, *spec, *forged;
+};
+constexpr Written kKinds[] = {{"signingkeys", R"({"algorithm":"ES256"})", R"({"state":"Retiring","kid":"k","publicKey":{"kty":"EC"}})"},
+                              {"tokenrevocations", R"({"jti":"a"})", R"({"expires":"2020-01-01T00:00:00Z"})"}};
 
 http::Headers mergePatch() { return headers({{"Content-Type", "application/merge-patch+json"}}); }
 
@@ -23,11 +27,11 @@ void write(Store& store, const std::string& key, json::object object) {
 }
 
 TEST(IssuerKinds, HaveAStatusThatOnlyTheServerWrites) {
-  for (const auto& [plural, spec] : kSpecs) {
+  for (const auto& [plural, spec, status] : kKinds) {
     SCOPED_TRACE(plural);
     TestServer server;
     const std::string all = std::string(kGroup) + plural, one = all + "/x";
-    const std::string forged = R"({"state":"Retiring","kid":"k","publicKey":{},"expires":"2020-01-01T00:00:00Z"})";
+    const std::string forged = status;
     const std::string object = R"({"metadata":{"name":"x"},"spec":)" + std::string(spec) + R"(,"status":)" + forged + "}";
     const Answer made = server.ask("POST", all, object);
     ASSERT_EQ(made.status, 201) << made.text;

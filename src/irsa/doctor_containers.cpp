@@ -1,6 +1,7 @@
 #include "irsa/doctor_containers.h"
 
 #include <algorithm>
+#include <boost/asio/ip/address.hpp>
 
 #include "base/text.h"
 #include "http/url.h"
@@ -194,12 +195,17 @@ std::optional<TokenPlace> placeIn(const PodSpec& spec, const json::object& conta
 std::string agentAt(const std::string& host, bool aws) {
   if (aws) return "the EKS Pod Identity Agent answers there, when it runs on the pod's node";
   if (host == kPodCredentialsAddress)
-    return "podpass answers there in the pods of its own containerd; not with `up --containerd`, nor with hostNetwork: for these there is "
-           "`up --container-credentials`";
+    return "podpass answers there in the pods of its own containerd; for those of `up --containerd` there is `up --container-credentials`";
   return "`podpass up --container-credentials` answers there, when it was given this address and the pod can reach it";
 }
 
-constexpr std::string_view kAllowedHosts[] = {"localhost", "169.254.170.2", "169.254.170.23", "fd00:ec2::23", "::1"};
+// The hosts to which SDKs send the token without TLS.
+bool mayBeAsked(const std::string& host) {
+  constexpr std::string_view kByName[] = {"localhost", "169.254.170.2", kPodCredentialsAddress, "fd00:ec2::23"};
+  boost::system::error_code failed;
+  const auto address = boost::asio::ip::make_address(host, failed);
+  return (!failed && address.is_loopback()) || std::find(std::begin(kByName), std::end(kByName), host) != std::end(kByName);
+}
 
 }  // namespace
 
@@ -284,9 +290,11 @@ void examineEndpoint(const PodSpec& spec, bool aws, const std::string& sts, Diag
   const std::optional<std::string> uri = valueOf(*told, kContainerPair.value), mode = valueOf(*told, "AWS_STS_REGIONAL_ENDPOINTS");
   if (spec.method == Method::ContainerCredentials) {
     const Result<http::Url> url = http::parseUrl(uri.value_or(""));
-    const bool allowed = url && (url->secure || url->host.starts_with("127.") ||
-                                 std::find(std::begin(kAllowedHosts), std::end(kAllowedHosts), url->host) != std::end(kAllowedHosts));
-    if (allowed)
+    const bool inHost = booleanAt(spec.pod, {"spec", "hostNetwork"});
+    if (url && url->host == kPodCredentialsAddress && inHost && !aws)
+      diagnosis.broken("endpoint", *uri, "the pod is in the host's network, and podpass serves this address in its pods' own networks only",
+                       spec.mend.again("create the pod again without hostNetwork", "del(.spec.hostNetwork)"));
+    else if (url && (url->secure || mayBeAsked(url->host)))
       diagnosis.ok("endpoint", *uri, agentAt(url->host, aws));
     else
       diagnosis.broken("endpoint", quoted(uri.value_or("")),

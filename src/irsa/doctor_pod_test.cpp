@@ -402,6 +402,12 @@ TEST(ExaminePod, UnderstandsEksPodIdentity) {
   EXPECT_EQ(diagnosis.firstBroken(), nullptr) << summary(diagnosis);
   EXPECT_EQ(diagnosis.find("identity")->finding, Finding::Ok) << summary(diagnosis);
   EXPECT_EQ(diagnosis.find("jwks")->finding, Finding::Skipped);
+  EXPECT_NE(diagnosis.find("endpoint")->why.find("podpass answers there in the pods of its own containerd"), std::string::npos);
+  bench.pod["spec"].as_object()["hostNetwork"] = true;
+  diagnosis = bench.examine();
+  EXPECT_EQ(diagnosis.firstBroken()->id, "endpoint") << summary(diagnosis);
+  EXPECT_NE(diagnosis.firstBroken()->mend.command.find("del(.spec.hostNetwork)"), std::string::npos);
+  bench.pod["spec"].as_object().erase("hostNetwork");
   bench.api.review = {{"authenticated", false}, {"error", "not known here"}};
   EXPECT_EQ(bench.examine().firstBroken()->id, "signature");
   bench.api.refuse("tokenreviews", Error{Reason::Forbidden, "no"});
@@ -411,8 +417,13 @@ TEST(ExaminePod, UnderstandsEksPodIdentity) {
   bench.claims["aud"] = kPodAudience;
   bench.policy["Statement"].as_object()["Action"] = "sts:AssumeRole";
   EXPECT_NE(bench.examine().firstBroken()->why.find("sts:TagSession"), std::string::npos);
-  bench.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://10.0.0.1/v1/credentials");
-  EXPECT_EQ(bench.examine().find("endpoint")->finding, Finding::Broken);
+  for (const auto& [uri, finding] :
+       {std::pair{"http://10.0.0.1/v1/credentials", Finding::Broken}, std::pair{"http://127.evil.example/", Finding::Broken},
+        std::pair{"no URL", Finding::Broken}, std::pair{"http://127.0.0.2:80/", Finding::Ok}, std::pair{"http://[::1]:80/", Finding::Ok},
+        std::pair{"https://10.0.0.1/", Finding::Ok}}) {
+    bench.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri);
+    EXPECT_EQ(bench.examine().find("endpoint")->finding, finding) << uri;
+  }
 }
 
 }  // namespace

@@ -359,6 +359,8 @@ class Walk {
 
 }  // namespace
 
+void examineToken(const std::string& token, const TokenCase& about, Diagnosis& diagnosis) { Walk(token, about, diagnosis).run(); }
+
 void skipTokenChecks(std::string_view first, const std::string& why, Diagnosis& diagnosis) {
   const auto from = std::find(kTokenChecks.begin(), kTokenChecks.end(), first);
   for (auto each = from; each != kTokenChecks.end(); ++each) diagnosis.skipped(std::string(*each), why);

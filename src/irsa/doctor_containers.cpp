@@ -292,8 +292,11 @@ void examineEndpoint(const PodSpec& spec, bool aws, const std::string& sts, Diag
     const Result<http::Url> url = http::parseUrl(uri.value_or(""));
     const bool inHost = booleanAt(spec.pod, {"spec", "hostNetwork"});
     if (url && url->host == kPodCredentialsAddress && inHost && !aws)
-      diagnosis.broken("endpoint", *uri, "the pod is in the host's network, and podpass serves this address in its pods' own networks only",
-                       spec.mend.again("create the pod again without hostNetwork", "del(.spec.hostNetwork)"));
+      diagnosis.broken(
+          "endpoint", *uri, "the pod is in the host's network, and podpass serves this address in its pods' own networks only",
+          spec.mend.again(
+              "create the pod again without hostNetwork, or name a loopback address of `podpass up --container-credentials` in its env",
+              "del(.spec.hostNetwork)"));
     else if (url && (url->secure || mayBeAsked(url->host)))
       diagnosis.ok("endpoint", *uri, agentAt(url->host, aws));
     else

@@ -25,6 +25,7 @@ from podpass import Call, Credentials, Kubectl, Podpass, Standalone, eventually 
 CONNECTIONS = 32
 SECONDS = int(os.environ.get("PODPASS_BENCH_SECONDS", "5"))
 PODS = int(os.environ.get("PODPASS_BENCH_PODS", "13500"))
+ACCOUNTS = [int(count) for count in os.environ.get("PODPASS_BENCH_ACCOUNTS", "1,10000,100000").split(",")]  # growing
 ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 # No scheduler takes it, as none runs where others measure the API server alone.
@@ -51,9 +52,10 @@ class Load:
         self._token = token
         self._directory = pathlib.Path(directory)
 
-    def run(self, path, body=None, protocol="--h1", requests=None, content="application/json"):
+    def run(self, path, body=None, protocol="--h1", requests=None, content="application/json", streams=1):
         """Requests per second; every answer must be a success."""
-        command = ["h2load", "-t", "1", "-c", str(CONNECTIONS), "-H", "Authorization: Bearer " + self._token, "-H", "Accept: application/json"]
+        command = ["h2load", "-t", "1", "-c", str(CONNECTIONS // streams), "-m", str(streams)]
+        command += ["-H", "Authorization: Bearer " + self._token, "-H", "Accept: application/json"]
         command += [protocol] if protocol else []
         command += ["-n", str(requests)] if requests else ["-D", str(SECONDS), "--warm-up-time", "1"]
         if body is not None:
@@ -89,19 +91,25 @@ def admin_token(call):
     return call("POST", ACCOUNT + "/token", {"spec": {"expirationSeconds": 7200}}).json["status"]["token"]
 
 
-def assume_role(server, call, directory):
-    issuer = server.issuer.removeprefix("https://")
-    statement = {"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
-                 "Principal": {"Federated": f"arn:aws:iam::000000000000:oidc-provider/{issuer}"},
-                 "Condition": {"StringEquals": {f"{issuer}:sub": "system:serviceaccount:default:default", f"{issuer}:aud": "sts.amazonaws.com"}}}
-    made = call("POST", "/apis/iam.podpass.dev/v1/roles",
-                {"metadata": {"name": "bench"}, "spec": {"trustPolicy": {"Version": "2012-10-17", "Statement": statement}}})
-    assert made.code == 201, made
-    token = call("POST", ACCOUNT + "/token", {"spec": {"audiences": ["sts.amazonaws.com"]}}).json["status"]["token"]
-    form = {"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "RoleArn": "arn:aws:iam::000000000000:role/bench",
-            "RoleSessionName": "bench", "WebIdentityToken": token}
-    sts = types.SimpleNamespace(url=json.loads((server.data / "endpoints.json").read_text())["sts"])
-    return Load(sts, token, directory).run("/", urllib.parse.urlencode(form), content="application/x-www-form-urlencoded")
+class AssumeRole:
+    """A role that the default account may assume, and the load that does it."""
+
+    def __init__(self, server, call, directory):
+        issuer = server.issuer.removeprefix("https://")
+        statement = {"Effect": "Allow", "Action": "sts:AssumeRoleWithWebIdentity",
+                     "Principal": {"Federated": f"arn:aws:iam::000000000000:oidc-provider/{issuer}"},
+                     "Condition": {"StringEquals": {f"{issuer}:sub": "system:serviceaccount:default:default", f"{issuer}:aud": "sts.amazonaws.com"}}}
+        made = call("POST", "/apis/iam.podpass.dev/v1/roles",
+                    {"metadata": {"name": "bench"}, "spec": {"trustPolicy": {"Version": "2012-10-17", "Statement": statement}}})
+        assert made.code == 201, made
+        token = call("POST", ACCOUNT + "/token", {"spec": {"audiences": ["sts.amazonaws.com"]}}).json["status"]["token"]
+        self._form = urllib.parse.urlencode({"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "WebIdentityToken": token,
+                                             "RoleArn": "arn:aws:iam::000000000000:role/bench", "RoleSessionName": "bench"})
+        sts = types.SimpleNamespace(url=json.loads((server.data / "endpoints.json").read_text())["sts"])
+        self._load = Load(sts, token, directory)
+
+    def rate(self):
+        return self._load.run("/", self._form, content="application/x-www-form-urlencoded")
 
 
 def rates(directory, algorithm, bare):
@@ -114,7 +122,7 @@ def rates(directory, algorithm, bare):
         row(f"TokenRequest {algorithm} /s", f"{rate:,.0f}", f"{100 * rate / bare:.0f} % of openssl speed")
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
         row(f"TokenReview of a live {algorithm} token /s", f"{load.run(TOKEN_REVIEWS, review):,.0f}")
-        row(f"AssumeRoleWithWebIdentity, {algorithm} token /s", f"{assume_role(server, call, directory):,.0f}")
+        row(f"AssumeRoleWithWebIdentity, {algorithm} token /s", f"{AssumeRole(server, call, directory).rate():,.0f}")
         if algorithm == "RS256":
             row("GET of an object /s", f"{load.run(ACCOUNT):,.0f}", "HTTP/1.1")
             row("GET of an object /s", f"{load.run(ACCOUNT, protocol=None):,.0f}", "HTTP/2")
@@ -146,31 +154,42 @@ def many_tokens(directory, count=100_000):
         row(f"memory per {count:,} live tokens, MB", f"{own - before:.1f}", f"anonymous {own:.1f}; the file has {file:.1f}")
 
 
-def webhook_alone(directory, accounts):
-    """`podpass webhook` beside an API server with that many annotated service accounts."""
+def many_accounts(directory):
+    """The webhook beside the API server, and STS, with more and more annotated service accounts."""
     with Podpass(directory, "--node", "off", "--legacy-token-secrets", "manual") as server:
         call = Call(server.url, Credentials(server.kubeconfig, directory))
+        load = Load(server, admin_token(call), directory)
         path = "/api/v1/namespaces/default/serviceaccounts"
         role = {"eks.amazonaws.com/role-arn": "arn:aws:iam::210987654321:role/reader"}
         assert call("POST", path, {"metadata": {"name": "reader", "annotations": role}}).code == 201
-        if accounts > 1:
-            body = {"metadata": {"generateName": "account-", "annotations": role}}
-            Load(server, admin_token(call), directory).run(path, body, requests=accounts - 1)
-        with Standalone(pathlib.Path(directory), server.kubeconfig, "--namespace", "default", "--enable-debugging-handlers") as webhook:
-            port, metrics = webhook.ports()
+        assume_role = AssumeRole(server, call, directory)
+        there = 1
+        for accounts in ACCOUNTS:
+            if accounts > there:
+                load.run(path, {"metadata": {"generateName": "account-", "annotations": role}}, requests=accounts - there)
+                there = accounts
+            webhook_alone(server, directory, accounts)
+            row(f"AssumeRoleWithWebIdentity, {accounts:,} accounts /s", f"{assume_role.rate():,.0f}")
 
-            def known():
-                with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/debug/alpha/cache", timeout=60) as answer:
-                    return answer.read().count(b'"RoleARN"') >= accounts
 
-            eventually(known, seconds=120, what="the cache")
-            webhook.url = f"https://127.0.0.1:{port}"
-            pod = dict(POD, spec=dict(POD["spec"], serviceAccountName="reader"))
-            review = {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
-                      "request": {"uid": "u", "namespace": "default", "operation": "CREATE", "object": pod}}
-            rate = Load(webhook, "none", directory).run("/mutate", review)
-            row(f"webhook mutation, {accounts} accounts /s", f"{rate:,.0f}")
-            memory(f"memory of the webhook, {accounts} accounts, MB", webhook.process.pid)
+def webhook_alone(server, directory, accounts):
+    with Standalone(pathlib.Path(directory), server.kubeconfig, "--namespace", "default", "--enable-debugging-handlers") as webhook:
+        port, metrics = webhook.ports()
+
+        def known():
+            with urllib.request.urlopen(f"http://127.0.0.1:{metrics}/debug/alpha/cache", timeout=60) as answer:
+                return answer.read().count(b'"RoleARN"') >= accounts
+
+        eventually(known, seconds=120, what="the cache")
+        webhook.url = f"https://127.0.0.1:{port}"
+        pod = dict(POD, spec=dict(POD["spec"], serviceAccountName="reader"))
+        review = {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+                  "request": {"uid": "u", "namespace": "default", "operation": "CREATE", "object": pod}}
+        for protocol, streams, what in (("--h1", 1, "HTTP/1.1"), (None, 8, "HTTP/2, 8 at once on each of 4 connections, as API servers ask")):
+            rate = Load(webhook, "none", directory).run("/mutate", review, protocol=protocol, streams=streams)
+            row(f"webhook mutation, {accounts:,} accounts /s", f"{rate:,.0f}", what)
+        time.sleep(1.5)  # it gives back what the load needed
+        memory(f"memory of the webhook, {accounts:,} accounts, MB", webhook.process.pid)
 
 
 def start_to_ready(times=7):
@@ -231,9 +250,8 @@ def main():
         many_pods(directory)
     with tempfile.TemporaryDirectory() as directory:
         many_tokens(directory)
-    for accounts in (1, 10_000, 100_000):
-        with tempfile.TemporaryDirectory() as directory:
-            webhook_alone(directory, accounts)
+    with tempfile.TemporaryDirectory() as directory:
+        many_accounts(directory)
 
 
 if __name__ == "__main__":

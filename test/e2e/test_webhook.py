@@ -6,6 +6,7 @@ import os
 import re
 import ssl
 import subprocess
+import urllib.error
 import urllib.request
 
 import pytest
@@ -31,6 +32,16 @@ class Webhook:
         wanted = urllib.request.Request(self.url + "?timeout=10s", data=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
         with urllib.request.urlopen(wanted, timeout=20, context=self._trust) as answer:
             return json.loads(answer.read())["response"]
+
+    def raw(self, body, content="application/json"):
+        """Status and text of the answer to these bytes."""
+        wanted = urllib.request.Request(self.url, data=body, headers={"Content-Type": content})
+        try:
+            with urllib.request.urlopen(wanted, timeout=20, context=self._trust) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.read().decode()
 
     def patch(self, *arguments):
         """The operations for a pod of that account, None when there are none."""
@@ -82,6 +93,37 @@ def test_a_pod_is_given_its_identity_on_its_way_in(call, namespace):
     opted_out = dict(pod, metadata={"name": "out", "labels": {"eks.amazonaws.com/skip-pod-identity-webhook": "true"}})
     made = call("POST", f"/api/v1/namespaces/{namespace}/pods", opted_out)
     assert "aws-iam-token" not in json.dumps(made.json), made
+
+
+BAD = '{"response":{"uid":"","allowed":false,"status":{"metadata":{},"message":"%s"}}}'
+
+
+@pytest.mark.parametrize("body,content,status,answer", [
+    (b"{}", "text/plain", 415, "Invalid Content-Type, expected `application/json`\n"),
+    (b"", "application/json", 200, BAD % "bad content"),
+    (b'{"request":null}', "application/json", 200, BAD % "bad content"),
+    (b'{"request":{"uid":"u"', "application/json", 200, BAD % "couldn't get version/kind; json parse error: unexpected end of JSON input"),
+    (b"[" * 100_000, "application/json", 200, BAD % "couldn't get version/kind; json parse error: exceeded max depth"),
+    (b" " * (4 << 20), "application/json", 413, "the AdmissionReview is too large\n")],
+    ids=["another type", "empty", "null", "truncated", "deep", "huge"])
+def test_what_is_no_review_is_answered_as_such(webhook, body, content, status, answer):
+    assert webhook.raw(body, content) == (status, answer)
+    assert webhook(review("default", "default"))["allowed"], "and the next is served"
+
+
+def test_old_reviews_and_pods_with_names_twice_are_served(call, namespace, webhook):
+    make_account(call, namespace, "reader", ANNOTATED)
+    twice = {"metadata": {"generateName": "p-"}, "spec": {"containers": [{"name": "c", "image": "i"}, {"name": "c", "image": "i"}],
+                                                          "volumes": [{"name": "v", "emptyDir": {}}, {"name": "v", "emptyDir": {}}]}}
+    old = dict(review(namespace, "reader", twice), apiVersion="admission.k8s.io/v1beta1")
+    status, answer = webhook.raw(json.dumps(old).encode())
+    assert status == 200 and json.loads(answer)["apiVersion"] == "admission.k8s.io/v1beta1"
+    patch = json.loads(base64.b64decode(json.loads(answer)["response"]["patch"]))
+    assert len(next(each["value"] for each in patch if each["path"] == "/spec/containers")) == 2
+    twice["metadata"]["name"] = "twice"
+    del twice["metadata"]["generateName"]
+    refused = call("POST", f"/api/v1/namespaces/{namespace}/pods", twice)
+    assert refused.code == 422 and "Duplicate value" in refused.json["message"], "the API server says so"
 
 
 def test_a_pod_of_a_new_account_is_never_missed(call, namespace, webhook):

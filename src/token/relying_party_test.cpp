@@ -418,7 +418,7 @@ TEST_F(RelyingPartyTest, FetchesFromNoAddressThatIsExcluded) {
     RelyingParty careful(pool, clock, *http::AddressRules::make({}, denied));
     TrustedIssuer trusted;
     trusted.url = issuer.url();
-    trusted.audiences = {"api"};
+    trusted.audiences = {"sts.amazonaws.com"};
     trusted.caPem = http::Certificates::get().text("ca.crt");
     ASSERT_TRUE(careful.trust({trusted}));
     asio::io_context here(1);

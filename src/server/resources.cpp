@@ -130,7 +130,7 @@ asio::awaitable<http::Response> Resources::answer(const http::Request& request, 
     if (info.verb != "create" || !info.name.empty()) co_return failure(methodNotAllowed());
     Result<json::object> asked = body(request, kind, context);
     if (!asked) co_return failure(asked.error());
-    Result<json::object> reviewed = co_await reviews_.answer(context, kind, *std::move(asked));
+    Result<json::object> reviewed = co_await reviews_.answer(context, kind, info.ns, *std::move(asked));
     co_return reviewed ? valueResponse(201, *reviewed, as) : failure(reviewed.error());
   }
   if (!info.subresource.empty() && info.subresource != "status" && info.subresource != "finalize")

@@ -1,5 +1,6 @@
 #include "server/reviews.h"
 
+#include "api/causes.h"
 #include "api/codec.h"
 #include "auth/oidc.h"
 #include "base/log.h"
@@ -40,6 +41,30 @@ std::vector<std::string> texts(const json::array* list) {
 std::string presentedIn(const json::object& spec) {
   const std::string_view token = textAt(spec, {"token"});
   return std::string(token.substr(0, token.find(' ')));
+}
+
+// What forbids to answer an access review (k8s.io/kubernetes/pkg/apis/authorization/validation). `ns`: the URL's, whose readers may ask
+// about it and about no other.
+std::vector<Cause> problemsOf(const api::Kind& reviewed, const json::object& spec, std::string_view ns) {
+  const json::object *resource = objectAt(spec, {"resourceAttributes"}), *path = objectAt(spec, {"nonResourceAttributes"});
+  std::vector<Cause> causes;
+  if (resource != nullptr && path != nullptr)
+    causes.push_back(
+        api::invalidJson("spec.nonResourceAttributes", json::value(*path), "cannot be specified in combination with resourceAttributes"));
+  if (resource == nullptr && path == nullptr)
+    causes.push_back(api::invalidText("spec.resourceAttributes", "null",
+                                      "exactly one of nonResourceAttributes or resourceAttributes must be specified"));
+  const json::array* groups = arrayAt(spec, {"groups"});
+  const bool hasSubject = !textAt(spec, {"user"}).empty() || (groups != nullptr && !groups->empty());
+  if (!hasSubject && reviewed.kind != "SelfSubjectAccessReview")
+    causes.push_back(api::invalidText("spec.user", "", "at least one of user or group must be specified"));
+  if (!reviewed.namespaced) return causes;
+  if (resource != nullptr && textAt(*resource, {"namespace"}) != ns)
+    causes.push_back(
+        api::invalidText("spec.resourceAttributes.namespace", textAt(*resource, {"namespace"}), "must match metadata.namespace"));
+  if (path != nullptr)
+    causes.push_back(api::invalidJson("spec.nonResourceAttributes", json::value(*path), "disallowed on this kind of request"));
+  return causes;
 }
 
 json::object statusOf(Result<token::Identity> identity) {
@@ -92,13 +117,18 @@ asio::awaitable<std::optional<json::object>> Reviews::foreignTokenReview(json::o
   co_return json::object{{"authenticated", true}, {"user", auth::toJson(user)}, {"audiences", std::move(audiences)}};
 }
 
-asio::awaitable<Result<json::object>> Reviews::answer(const Context& context, const api::Kind& reviewed, json::object object) {
-  const json::object spec = makeObjectAt(object, {"spec"});
+asio::awaitable<Result<json::object>> Reviews::answer(const Context& context, const api::Kind& reviewed, std::string ns,
+                                                      json::object object) {
   const std::string_view kind = reviewed.kind;
-  makeObjectAt(object, {"metadata"})["creationTimestamp"] = nullptr;
+  json::object& meta = makeObjectAt(object, {"metadata"});
+  const std::string given(textAt(object, {"metadata", "namespace"}));
+  if (reviewed.namespaced && !given.empty() && given != ns)
+    co_return Error{Reason::BadRequest, "the namespace of the provided object does not match the namespace sent on the request"};
+  if (reviewed.namespaced) meta["namespace"] = ns;
+  meta["creationTimestamp"] = nullptr;
+  const json::object spec = makeObjectAt(object, {"spec"});
   if (kind == "TokenReview") {
-    if (const std::string_view ns = textAt(object, {"metadata", "namespace"}); !ns.empty())
-      co_return Error{Reason::BadRequest, "namespace is not allowed on this type: " + std::string(ns)};
+    if (!given.empty()) co_return Error{Reason::BadRequest, "namespace is not allowed on this type: " + given};
     if (textAt(spec, {"token"}).empty()) co_return Error{Reason::BadRequest, "token is required for TokenReview in authentication"};
     json::object status = co_await tokenReview(spec);
     if (oidc_ != nullptr && !status.contains("authenticated")) {
@@ -106,21 +136,26 @@ asio::awaitable<Result<json::object>> Reviews::answer(const Context& context, co
       if (foreign) status = *std::move(foreign);
     }
     object["status"] = std::move(status);
-  } else if (kind == "SelfSubjectReview") {
+    co_return object;
+  }
+  if (kind == "SelfSubjectReview") {
     object.erase("spec");
     object["metadata"] = json::object{{"creationTimestamp", rfc3339(clock_.now())}};
     object["status"] = json::object{{"userInfo", auth::toJson(context.user)}};
-  } else if (kind == "SelfSubjectAccessReview") {
-    object["status"] = accessStatus(attributesIn(spec, context.user));
-  } else if (kind == "SelfSubjectRulesReview") {
-    object["status"] = authorizer_.rulesFor(context.user, std::string(textAt(spec, {"namespace"})));
-  } else {
-    auth::User user{
-        .name = std::string(textAt(spec, {"user"})), .uid = std::string(textAt(spec, {"uid"})), .groups = texts(arrayAt(spec, {"groups"}))};
-    if (user.name.empty() && user.groups.empty())
-      co_return api::invalid(reviewed, "", {{"spec.user", "Invalid value: \"\": at least one of user or group must be specified"}});
-    object["status"] = accessStatus(attributesIn(spec, std::move(user)));
+    co_return object;
   }
+  if (kind == "SelfSubjectRulesReview") {
+    const std::string asked(textAt(spec, {"namespace"}));
+    if (asked.empty()) co_return Error{Reason::BadRequest, "no namespace on request"};
+    object["status"] = authorizer_.rulesFor(context.user, asked);
+    co_return object;
+  }
+  if (std::vector<Cause> causes = problemsOf(reviewed, spec, ns); !causes.empty()) co_return api::invalid(reviewed, "", std::move(causes));
+  auth::User user = context.user;
+  if (kind != "SelfSubjectAccessReview")
+    user = {
+        .name = std::string(textAt(spec, {"user"})), .uid = std::string(textAt(spec, {"uid"})), .groups = texts(arrayAt(spec, {"groups"}))};
+  object["status"] = accessStatus(attributesIn(spec, std::move(user)));
   co_return object;
 }
 

@@ -19,8 +19,9 @@ class Reviews {
   Reviews(const token::Verifier& verifier, auth::Oidc* oidc, const auth::Authorizer& authorizer, const Clock& clock,
           asio::thread_pool& verifiers)
       : verifier_(verifier), oidc_(oidc), authorizer_(authorizer), clock_(clock), verifiers_(verifiers) {}
-  // `object` is the decoded review of this kind; it comes back with its status.
-  asio::awaitable<Result<json::object>> answer(const Context& context, const api::Kind& reviewed, json::object object);
+  // `object` is the decoded review of this kind, `ns` the URL's namespace; it comes back with its status. BadRequest, Invalid: it asks
+  // nothing that can be answered, or about another namespace than its own.
+  asio::awaitable<Result<json::object>> answer(const Context& context, const api::Kind& reviewed, std::string ns, json::object object);
 
  private:
   [[nodiscard]] json::object accessStatus(const auth::Attributes& attributes) const;

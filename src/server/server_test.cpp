@@ -204,6 +204,58 @@ TEST(Server, TokenReviewNamesTheAudiencesOrTheReason) {
   EXPECT_EQ(textAt(review(token, "vault"), {"status", "error"}), "service account token has expired");
 }
 
+TEST(Server, AnAccessReviewAsksOneThingOfOneSubject) {
+  TestServer server;
+  struct Case {
+    const char* why;
+    const char* path;
+    const char* spec;
+    int status;
+    std::string message;
+  };
+  constexpr const char* kGroup = "/apis/authorization.k8s.io/v1/";
+  const std::string self = "SelfSubjectAccessReview.authorization.k8s.io \"\" is invalid: ",
+                    subject = "SubjectAccessReview.authorization.k8s.io \"\" is invalid: ",
+                    local = "LocalSubjectAccessReview.authorization.k8s.io \"\" is invalid: ";
+  const char* nothing =
+      "spec.resourceAttributes: Invalid value: \"null\": exactly one of nonResourceAttributes or resourceAttributes must be specified";
+  const Case cases[] = {
+      {"nothing", "selfsubjectaccessreviews", "{}", 422, self + nothing},
+      {"nothing, of a subject", "subjectaccessreviews", R"({"user":"bob"})", 422, subject + nothing},
+      {"two things", "subjectaccessreviews",
+       R"({"user":"bob","resourceAttributes":{"verb":"get","resource":"pods"},"nonResourceAttributes":{"path":"/x","verb":"get"}})", 422,
+       subject + "spec.nonResourceAttributes: Invalid value: {\"path\":\"/x\",\"verb\":\"get\"}: cannot be specified in combination with "
+                 "resourceAttributes"},
+      {"nobody", "subjectaccessreviews", R"({"resourceAttributes":{}})", 422,
+       subject + "spec.user: Invalid value: \"\": at least one of user or group must be specified"},
+      {"everything wrong at once", "subjectaccessreviews", "{}", 422,
+       subject + "[" + nothing + ", spec.user: Invalid value: \"\": at least one of user or group must be specified]"},
+      {"a path of nobody's namespace", "namespaces/default/localsubjectaccessreviews",
+       R"({"user":"bob","nonResourceAttributes":{"path":"/x"}})", 422,
+       local + "spec.nonResourceAttributes: Invalid value: {\"path\":\"/x\"}: disallowed on this kind of request"},
+      {"no namespace, which is all of them", "namespaces/default/localsubjectaccessreviews",
+       R"({"user":"bob","resourceAttributes":{"verb":"get","resource":"secrets"}})", 422,
+       local + "spec.resourceAttributes.namespace: Invalid value: \"\": must match metadata.namespace"},
+      {"another namespace than the one that the asker may ask about", "namespaces/default/localsubjectaccessreviews",
+       R"({"user":"bob","resourceAttributes":{"namespace":"kube-system","verb":"get","resource":"secrets"}})", 422,
+       local + "spec.resourceAttributes.namespace: Invalid value: \"kube-system\": must match metadata.namespace"},
+      {"its own namespace", "namespaces/default/localsubjectaccessreviews",
+       R"({"user":"bob","resourceAttributes":{"namespace":"default","verb":"get","resource":"secrets"}})", 201, ""},
+      {"the rules of no namespace", "selfsubjectrulesreviews", "{}", 400, "no namespace on request"},
+      {"all namespaces", "selfsubjectaccessreviews", R"({"resourceAttributes":{"verb":"*","resource":"*"}})", 201, ""},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.why);
+    const Answer answer = server.ask("POST", std::string(kGroup) + c.path, std::string(R"({"spec":)") + c.spec + "}");
+    EXPECT_EQ(answer.status, c.status);
+    EXPECT_EQ(answer.message(), c.message);
+  }
+  const Answer elsewhere = server.ask("POST", std::string(kGroup) + "namespaces/default/localsubjectaccessreviews",
+                                      R"({"metadata":{"namespace":"other"},"spec":{}})");
+  EXPECT_EQ(elsewhere.status, 400);
+  EXPECT_EQ(elsewhere.message(), "the namespace of the provided object does not match the namespace sent on the request");
+}
+
 TEST(Server, ATokenRequestIsHeldToItsLimits) {
   TestServer server({.serverAddress = "", .jwksUri = "", .maxTokenLife = std::chrono::hours(1)});
   const auto ask = [&](const std::string& body) {

@@ -97,7 +97,7 @@ struct Kind {
   std::string_view doc = {};
   std::string_view definition = {};  // OpenAPI definition name: "io.k8s.api.core.v1.Pod"
   std::vector<Field> fields = {};    // beside apiVersion, kind, metadata(1)
-  std::vector<Column> columns = {};  // beside Name; empty: Name, Created At
+  std::vector<Column> columns = {};  // after Name, unless it is one of them; empty: Name, Created At
   std::vector<Subresource> subresources = {};
   std::vector<std::string_view> verbs = {};             // empty: all eight (only create when isVirtual)
   std::vector<std::string_view> selectableFields = {};  // field selectors beside metadata.name and metadata.namespace

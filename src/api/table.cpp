@@ -32,11 +32,16 @@ std::optional<json::array> completion(const Kind& kind, const json::object& obje
   return conditions;
 }
 
+// A kind that has its name among its own columns (Event, at the end of the wide ones) does not begin with it.
+bool beginsWithName(const Kind& kind) {
+  return std::none_of(kind.columns.begin(), kind.columns.end(), [](const Column& column) { return column.name == "Name"; });
+}
+
 }  // namespace
 
 json::array tableColumns(const Kind& kind) {
   json::array columns;
-  columns.push_back(definition("Name", "string", "name", kNameDoc, 0));
+  if (beginsWithName(kind)) columns.push_back(definition("Name", "string", "name", kNameDoc, 0));
   if (kind.columns.empty()) columns.push_back(definition("Created At", "date", "", kCreatedDoc, 0));
   for (const Column& column : kind.columns)
     columns.push_back(definition(column.name, column.type, column.format, column.doc, column.priority));
@@ -45,7 +50,7 @@ json::array tableColumns(const Kind& kind) {
 
 json::object tableRow(const Kind& kind, const json::object& object, IncludeObject include, WallTime now) {
   json::array cells;
-  cells.push_back(json::value(textAt(object, {"metadata", "name"})));
+  if (beginsWithName(kind)) cells.push_back(json::value(textAt(object, {"metadata", "name"})));
   if (kind.columns.empty()) cells.push_back(createdAt(object));
   for (const Column& column : kind.columns) cells.push_back(column.cell ? column.cell(object, now) : json::value(nullptr));
   json::object row;

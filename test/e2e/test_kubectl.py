@@ -367,6 +367,16 @@ def test_events_tells_what_happened(kubectl):
     assert "Pod/p" in kubectl("events")
 
 
+def test_the_event_table_has_the_columns_of_kubernetes(kubectl):
+    kubectl("run", "p", "--image=busybox", "--restart=Never")
+    eventually(lambda: "FailedScheduling" in kubectl("get", "events"), what="the event")
+    header, row = kubectl("get", "events").splitlines()[:2]
+    assert re.split(r"\s{2,}", header.strip()) == ["LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE"]
+    assert row.split()[1:4] == ["Warning", "FailedScheduling", "pod/p"]
+    wide = kubectl("get", "events", "-o", "wide").splitlines()[0]
+    assert re.split(r"\s{2,}", wide.strip()) == ["LAST SEEN", "TYPE", "REASON", "OBJECT", "SUBOBJECT", "SOURCE", "MESSAGE", "FIRST SEEN", "COUNT", "NAME"]
+
+
 def test_describe_shows_what_is_in_an_object(kubectl, cluster_kubectl, namespace, call):
     kubectl("create", "configmap", "cm", "--from-literal=greeting=hello")
     assert re.search(r"^greeting:\n----\nhello$", kubectl("describe", "cm", "cm"), re.MULTILINE)

@@ -57,6 +57,19 @@ class Client {
   virtual Result<DocumentPtr> mergePatch(const Kind& kind, const ObjectName& name, json::object patch,
                                          std::string_view subresource = {}) = 0;
   virtual Result<void> remove(const Kind& kind, const ObjectName& name, const DeleteOptions& options = {}) = 0;
+  // Everything of a kind in a namespace, as DELETE of the collection. Goes on past what is refused; the error is the first refusal.
+  virtual Result<void> removeAll(const Kind& kind, const std::string& ns, const DeleteOptions& options = {}) {
+    const Result<Listing> all = list(kind, ns, {});
+    if (!all) return all.error();
+    Result<void> done;
+    for (const DocumentPtr& each : all->items) {
+      const ObjectName name{std::string(textAt(each->value, {"metadata", "namespace"})),
+                            std::string(textAt(each->value, {"metadata", "name"}))};
+      const Result<void> removed = remove(kind, name, options);
+      if (!removed && removed.error().reason != Reason::NotFound && done) done = removed;
+    }
+    return done;
+  }
   // POST to a subresource ("token", "binding"): the answer's object.
   virtual Result<json::object> createSubresource(const Kind& kind, const ObjectName& name, std::string_view subresource,
                                                  json::object body) = 0;

@@ -7,6 +7,18 @@
 #include "client/remote_watch.h"
 
 namespace podpass::client {
+namespace {
+
+std::string bodyOf(const api::DeleteOptions& options) {
+  json::object body{{"apiVersion", "v1"}, {"kind", "DeleteOptions"}};
+  if (options.gracePeriodSeconds) body["gracePeriodSeconds"] = *options.gracePeriodSeconds;
+  if (!options.propagationPolicy.empty()) body["propagationPolicy"] = options.propagationPolicy;
+  if (!options.uid.empty()) makeObjectAt(body, {"preconditions"})["uid"] = options.uid;
+  if (!options.resourceVersion.empty()) makeObjectAt(body, {"preconditions"})["resourceVersion"] = options.resourceVersion;
+  return json::serialize(body);
+}
+
+}  // namespace
 
 RemoteClient::RemoteClient(Access access, bool withOwners) : access_(std::move(access)), withOwners_(withOwners), credentials_(access_) {}
 
@@ -88,14 +100,13 @@ Result<DocumentPtr> RemoteClient::mergePatch(const api::Kind& kind, const api::O
 }
 
 Result<void> RemoteClient::remove(const api::Kind& kind, const api::ObjectName& name, const api::DeleteOptions& options) {
-  json::object body{{"apiVersion", "v1"}, {"kind", "DeleteOptions"}};
-  if (options.gracePeriodSeconds) body["gracePeriodSeconds"] = *options.gracePeriodSeconds;
-  if (!options.propagationPolicy.empty()) body["propagationPolicy"] = options.propagationPolicy;
-  if (!options.uid.empty()) makeObjectAt(body, {"preconditions"})["uid"] = options.uid;
-  if (!options.resourceVersion.empty()) makeObjectAt(body, {"preconditions"})["resourceVersion"] = options.resourceVersion;
-  Result<json::object> answer = ask("DELETE", targetOf(kind, name), json::serialize(body));
+  Result<json::object> answer = ask("DELETE", targetOf(kind, name), bodyOf(options));
   if (!answer) return answer.error();
   return {};
+}
+
+Result<void> RemoteClient::removeAll(const api::Kind& kind, const std::string& ns, const api::DeleteOptions& options) {
+  return remove(kind, {ns, ""}, options);
 }
 
 Result<json::object> RemoteClient::createSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource,

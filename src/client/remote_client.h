@@ -56,6 +56,7 @@ class RemoteClient final : public api::Client {
   Result<DocumentPtr> mergePatch(const api::Kind& kind, const api::ObjectName& name, json::object patch,
                                  std::string_view subresource = {}) override;
   Result<void> remove(const api::Kind& kind, const api::ObjectName& name, const api::DeleteOptions& options = {}) override;
+  Result<void> removeAll(const api::Kind& kind, const std::string& ns, const api::DeleteOptions& options = {}) override;
   Result<json::object> createSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource,
                                          json::object body) override;
   Result<std::unique_ptr<api::Watching>> watch(const api::Kind& kind, const std::string& ns, const api::Selectors& selectors,

@@ -73,17 +73,17 @@ Result<void> NamespaceTermination::empty(const std::string& ns, Remaining& remai
   for (const std::unique_ptr<Informer>& informer : informers_.all()) {
     const api::Kind& kind = informer->kind();
     if (!kind.namespaced || !kind.allows("delete")) continue;
-    const Result<api::Listing> contents = client_.list(kind, ns, {});
+    Result<api::Listing> contents = client_.list(kind, ns, {});
     if (!contents) return contents.error();
-    for (const DocumentPtr& object : contents->items) {
-      const api::ObjectName name{ns, nameOf(object->value)};
-      if (!isEnding(object->value)) {
-        const Result<void> removed = client_.remove(kind, name, {.uid = uidOf(object->value), .propagationPolicy = "Background"});
-        if (!removed && !isRace(removed.error())) remaining.failure = removed.error().sentence;
-      }
-      const Result<DocumentPtr> still = client_.get(kind, name);
-      if (still) count(kind, (*still)->value, remaining);
+    const bool ends =
+        std::all_of(contents->items.begin(), contents->items.end(), [](const DocumentPtr& each) { return isEnding(each->value); });
+    if (!ends) {
+      const Result<void> removed = client_.removeAll(kind, ns, {.propagationPolicy = "Background"});
+      if (!removed && !isRace(removed.error())) remaining.failure = removed.error().sentence;
+      contents = client_.list(kind, ns, {});
+      if (!contents) return contents.error();
     }
+    for (const DocumentPtr& each : contents->items) count(kind, each->value, remaining);
   }
   return {};
 }

@@ -1,6 +1,7 @@
 #include "server/local_client.h"
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/use_future.hpp>
 
 #include "base/text.h"
@@ -106,6 +107,17 @@ Result<void> LocalClient::remove(const api::Kind& kind, const api::ObjectName& n
   if (Result<void> allowed = authorize(kind, "delete", name, ""); !allowed) return allowed.error();
   Context context{.user = user_};
   Result<Deleted> done = wait(registry_.remove(context, kind, name, options));
+  if (!done) return done.error();
+  return {};
+}
+
+Result<void> LocalClient::removeAll(const api::Kind& kind, const std::string& ns, const api::DeleteOptions& options) {
+  if (Result<void> allowed = authorize(kind, "deletecollection", {ns, ""}, ""); !allowed) return allowed.error();
+  Context context{.user = user_};
+  ListOptions all;
+  all.ns = ns;
+  asio::awaitable<Result<ListPage>> work = registry_.removeAll(context, kind, std::move(all), options);
+  const Result<ListPage> done = asio::co_spawn(asio::make_strand(pool_), std::move(work), asio::use_future).get();
   if (!done) return done.error();
   return {};
 }

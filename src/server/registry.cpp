@@ -7,6 +7,7 @@
 #include "api/codec.h"
 #include "api/field_ownership.h"
 #include "api/patch.h"
+#include "base/gather.h"
 #include "base/text.h"
 #include "server/status.h"
 #include "server/webhook_admission.h"
@@ -17,6 +18,7 @@ namespace {
 constexpr std::string_view kRoot = "/registry/";
 constexpr int kPatchTries = 5;
 constexpr int kNameTries = 8;
+constexpr std::size_t kRemovalsAtOnce = 64;
 constexpr std::size_t kNameBase = 58;
 
 std::string keyOf(const api::Kind& kind, const std::string& ns, const std::string& name) { return Registry::prefixOf(kind, ns) + name; }
@@ -599,6 +601,54 @@ asio::awaitable<Result<Deleted>> Registry::remove(Context& context, const api::K
     if (entry.error().reason != Reason::Conflict) co_return entry.error();
     if (attempt >= kPatchTries) co_return staleObject(kind, name.name);
   }
+}
+
+namespace {
+
+struct Refusal {
+  Error error;
+  std::optional<Wording> wording;
+};
+
+// A deletecollection under way; its workers share it.
+struct Sweep {
+  Registry& registry;
+  Context& context;
+  const api::Kind& kind;
+  const api::DeleteOptions& options;
+  const std::vector<DocumentPtr>& items;
+  std::size_t next = 0;
+
+  // Removes one after the other until nothing is left; the first refusal.
+  asio::awaitable<std::optional<Refusal>> work() {
+    std::optional<Refusal> refused;
+    while (next < items.size()) {
+      const json::object& item = items[next++]->value;
+      api::ObjectName name{std::string(metaText(item, "namespace")), std::string(metaText(item, "name"))};
+      Result<Deleted> done = co_await registry.remove(context, kind, std::move(name), options);
+      std::optional<Wording> wording = std::exchange(context.wording, std::nullopt);  // before another worker sets it
+      if (!done && done.error().reason != Reason::NotFound && !refused) refused = Refusal{done.error(), std::move(wording)};
+    }
+    co_return refused;
+  }
+};
+
+}  // namespace
+
+asio::awaitable<Result<ListPage>> Registry::removeAll(Context& context, const api::Kind& kind, ListOptions selection,
+                                                      api::DeleteOptions options) {
+  Result<ListPage> page = list(kind, selection);
+  if (!page) co_return page;
+  Sweep sweep{*this, context, kind, options, page->items};
+  std::vector<asio::awaitable<std::optional<Refusal>>> workers;
+  for (std::size_t i = 0; i < std::min(page->items.size(), kRemovalsAtOnce); ++i) workers.push_back(sweep.work());
+  std::vector<std::optional<Refusal>> ends = co_await gather(std::move(workers));
+  for (std::optional<Refusal>& refused : ends) {
+    if (!refused) continue;
+    context.wording = std::move(refused->wording);
+    co_return std::move(refused->error);
+  }
+  co_return page;
 }
 
 asio::awaitable<Result<void>> Registry::bind(Context& context, api::ObjectName pod, std::string node) {

@@ -80,6 +80,9 @@ class Registry final : public auth::ObjectReader {
   asio::awaitable<Result<DocumentPtr>> patch(Context& context, const api::Kind& kind, api::ObjectName name, PatchType type,
                                              json::value patch, std::string subresource);  // Apply makes an object that is missing
   asio::awaitable<Result<Deleted>> remove(Context& context, const api::Kind& kind, api::ObjectName name, api::DeleteOptions options);
+  // Removes what is selected, 64 objects at a time, so that they share the store's group commits, and gives what was selected. Goes on past
+  // what is refused; the first refusal is the error then. The caller's executor runs one thing at a time: all share the context.
+  asio::awaitable<Result<ListPage>> removeAll(Context& context, const api::Kind& kind, ListOptions selection, api::DeleteOptions options);
   // Binds a pod to a node (POST …/binding).
   asio::awaitable<Result<void>> bind(Context& context, api::ObjectName pod, std::string node);
 

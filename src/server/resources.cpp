@@ -96,14 +96,8 @@ asio::awaitable<http::Response> Resources::removeCollection(const http::Request&
   if (!options) co_return failure(options.error());
   Result<ListOptions> selection = listOptions(request, info, registry_.store().revision());
   if (!selection) co_return failure(selection.error());
-  Result<ListPage> page = registry_.list(*info.kind, *selection);
-  if (!page) co_return failure(page.error());
-  for (const DocumentPtr& item : page->items) {
-    api::ObjectName name{std::string(textAt(item->value, {"metadata", "namespace"})),
-                         std::string(textAt(item->value, {"metadata", "name"}))};
-    Result<Deleted> done = co_await registry_.remove(context, *info.kind, std::move(name), *options);
-    if (!done && done.error().reason != Reason::NotFound) co_return failure(done.error(), context.wording);
-  }
+  Result<ListPage> page = co_await registry_.removeAll(context, *info.kind, *std::move(selection), *std::move(options));
+  if (!page) co_return failure(page.error(), context.wording);
   co_return listResponse(*info.kind, *page, as, clock_.now());
 }
 

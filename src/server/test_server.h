@@ -43,8 +43,9 @@ inline std::shared_ptr<const token::KeyRing> testRing(std::string_view pem = jos
 // The whole API server over a store in memory, asked without a wire; the namespace and service account default/default are there.
 class TestServer {
  public:
-  explicit TestServer(ApiServerOptions options = {.serverAddress = "127.0.0.1:6443", .jwksUri = "https://issuer.example/openid/v1/jwks"})
-      : api_(std::move(options), registry, admission, authenticator, authorizer, issuer, verifier, ring, clock) {
+  explicit TestServer(ApiServerOptions options = {.serverAddress = "127.0.0.1:6443", .jwksUri = "https://issuer.example/openid/v1/jwks"},
+                      std::unique_ptr<Store> kept = makeMemoryStore())
+      : store(std::move(kept)), api_(std::move(options), registry, admission, authenticator, authorizer, issuer, verifier, ring, clock) {
     registry.setAdmission(&admission);
     registry.setWebhooks(&webhooks);
     registry.setComputed(api::issuedTokenKind(), issuedTokens(registry, liveTokens));
@@ -79,6 +80,7 @@ class TestServer {
     if (json::value parsed = json::parse(answer.text, failed); !failed && parsed.is_object()) answer.body = std::move(parsed.get_object());
     return answer;
   }
+  asio::io_context& loop() { return loop_; }
   // Runs until the coroutine has ended.
   template <class T>
   T run(asio::awaitable<T> work) {
@@ -108,7 +110,7 @@ class TestServer {
 
  public:
   FakeClock clock;
-  std::unique_ptr<Store> store = makeMemoryStore();
+  std::unique_ptr<Store> store;
   Registry registry{*store, clock};
   Admission admission{registry};
   http::Client client;

@@ -1,14 +1,13 @@
 #include "server/webhook_admission.h"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "api/codec.h"
 #include "api/patch.h"
+#include "base/gather.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "server/registry.h"
@@ -106,29 +105,6 @@ Result<bool> applyPatch(const Webhook& webhook, const api::Kind& kind, const std
   if (conformed->object == *object) return false;
   *object = std::move(conformed->object);
   return true;
-}
-
-// Runs all at once; comes back when the last has ended, with the results in order.
-asio::awaitable<std::vector<Result<Verdict>>> gather(std::vector<asio::awaitable<Result<Verdict>>> calls) {
-  struct Shared {
-    explicit Shared(const asio::any_io_executor& executor) : ended(executor) { ended.expires_at(asio::steady_timer::time_point::max()); }
-    asio::steady_timer ended;
-    std::vector<Result<Verdict>> results;
-    std::size_t left = 0;
-  };
-  const asio::any_io_executor executor = co_await asio::this_coro::executor;
-  auto shared = std::make_shared<Shared>(executor);
-  shared->results.resize(calls.size());
-  shared->left = calls.size();
-  for (std::size_t i = 0; i < calls.size(); ++i) {
-    auto done = [shared, i](std::exception_ptr, Result<Verdict> result) {
-      shared->results[i] = std::move(result);
-      if (--shared->left == 0) shared->ended.cancel();
-    };
-    asio::co_spawn(executor, std::move(calls[i]), std::move(done));
-  }
-  if (shared->left > 0) co_await shared->ended.async_wait(asio::as_tuple(asio::use_awaitable));
-  co_return std::move(shared->results);
 }
 
 }  // namespace

@@ -1,0 +1,181 @@
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <deque>
+#include <thread>
+
+#include "server/test_server.h"
+
+// What DELETE does to objects and collections of them (spec api.md §2.2).
+namespace podpass::server::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr const char* kMaps = "/api/v1/namespaces/default/configmaps";
+constexpr const char* kPods = "/api/v1/namespaces/default/pods";
+
+void makeMap(TestServer& server, const std::string& name, const std::string& meta = "") {
+  const Answer made = server.ask("POST", kMaps, R"({"metadata":{"name":")" + name + "\"" + meta + "}}");
+  ASSERT_EQ(made.status, 201) << made.text;
+}
+
+// A pod, on a node when `bound`.
+void makePod(TestServer& server, const std::string& name, bool bound) {
+  const Answer made =
+      server.ask("POST", kPods, R"({"metadata":{"name":")" + name + R"("},"spec":{"containers":[{"name":"c","image":"i"}]}})");
+  ASSERT_EQ(made.status, 201) << made.text;
+  if (!bound) return;
+  const Answer on = server.ask("POST", std::string(kPods) + "/" + name + "/binding", R"({"target":{"kind":"Node","name":"n"}})");
+  ASSERT_EQ(on.status, 201) << on.text;
+}
+
+std::string namesIn(const Answer& list) {
+  std::string names;
+  for (const json::value& item : list.body.at("items").as_array())
+    names += (names.empty() ? "" : " ") + std::string(textAt(item.as_object(), {"metadata", "name"}));
+  return names;
+}
+
+// A store that, once told to, lets commits wait until `width` of them do, or for 50 ms.
+class GatheringStore final : public Store {
+ public:
+  explicit GatheringStore(std::size_t width) : width_(width), thread_([this] { pass(); }) {}
+  ~GatheringStore() override {
+    {
+      const std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  void gather() { gathers_ = true; }
+  [[nodiscard]] std::size_t most() const { return most_; }
+
+  void commit(Mutation mutation, Committed done) override {
+    if (!gathers_) return inner_->commit(std::move(mutation), std::move(done));
+    {
+      const std::lock_guard lock(mutex_);
+      waiting_.emplace_back(std::move(mutation), std::move(done));
+    }
+    changed_.notify_all();
+  }
+  [[nodiscard]] DocumentPtr get(const std::string& key) const override { return inner_->get(key); }
+  [[nodiscard]] Result<Page> range(const std::string& prefix, const std::string& after, std::size_t limit,
+                                   std::uint64_t at) const override {
+    return inner_->range(prefix, after, limit, at);
+  }
+  [[nodiscard]] Result<std::unique_ptr<Subscription>> watch(std::string prefix, std::uint64_t since, Listener listener) override {
+    return inner_->watch(std::move(prefix), since, std::move(listener));
+  }
+  [[nodiscard]] std::uint64_t revision() const override { return inner_->revision(); }
+  void reseal(std::function<void(Result<std::size_t>)> done) override { inner_->reseal(std::move(done)); }
+  [[nodiscard]] Result<void> healthy() const override { return inner_->healthy(); }
+
+ private:
+  void pass() {
+    std::unique_lock lock(mutex_);
+    while (!over_) {
+      changed_.wait(lock, [this] { return over_ || !waiting_.empty(); });
+      changed_.wait_for(lock, 50ms, [this] { return over_ || waiting_.size() >= width_; });
+      most_ = std::max<std::size_t>(most_, waiting_.size());
+      std::deque<std::pair<Mutation, Committed>> all;
+      all.swap(waiting_);
+      lock.unlock();
+      for (auto& [mutation, done] : all) inner_->commit(std::move(mutation), std::move(done));
+      lock.lock();
+    }
+  }
+
+  const std::size_t width_;
+  std::unique_ptr<Store> inner_ = makeMemoryStore();
+  std::atomic<bool> gathers_ = false;
+  std::atomic<std::size_t> most_ = 0;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::pair<Mutation, Committed>> waiting_;
+  bool over_ = false;
+  std::thread thread_;
+};
+
+TEST(Deletion, RemovesACollectionManyAtATimeSoThatTheyShareCommits) {
+  auto store = std::make_unique<GatheringStore>(64);
+  GatheringStore& gathering = *store;
+  TestServer server({.serverAddress = "", .jwksUri = ""}, std::move(store));
+  for (int i = 0; i < 128; ++i) makeMap(server, "m" + std::to_string(i));
+  gathering.gather();
+  const Answer gone = server.ask("DELETE", kMaps);
+  EXPECT_EQ(gone.status, 200);
+  EXPECT_EQ(textAt(gone.body, {"kind"}), "ConfigMapList");
+  EXPECT_EQ(gone.body.at("items").as_array().size(), 128u);
+  EXPECT_EQ(namesIn(server.ask("GET", kMaps)), "");
+  EXPECT_GE(gathering.most(), 16u) << "one after the other, each would wait for a commit of its own";
+  EXPECT_LE(gathering.most(), 64u) << "others want to write, too";
+}
+
+TEST(Deletion, OfACollectionKeepsToSelectorsAndDryRuns) {
+  TestServer server;
+  makeMap(server, "a", R"(,"labels":{"tier":"gold"})");
+  makeMap(server, "b");
+  makeMap(server, "c", R"(,"labels":{"tier":"gold"})");
+  EXPECT_EQ(namesIn(server.ask("DELETE", std::string(kMaps) + "?labelSelector=tier%3Dgold&dryRun=All")), "a c");
+  EXPECT_EQ(namesIn(server.ask("DELETE", kMaps, R"({"dryRun":["All"]})")), "a b c");
+  EXPECT_EQ(namesIn(server.ask("GET", kMaps)), "a b c");
+  EXPECT_EQ(namesIn(server.ask("DELETE", std::string(kMaps) + "?fieldSelector=metadata.name%3Da&labelSelector=tier")), "a");
+  EXPECT_EQ(namesIn(server.ask("DELETE", std::string(kMaps) + "?labelSelector=tier%3Dgold")), "c");
+  EXPECT_EQ(namesIn(server.ask("GET", kMaps)), "b");
+  EXPECT_EQ(server.ask("DELETE", std::string(kMaps) + "?labelSelector=%3D").status, 400);
+}
+
+TEST(Deletion, OfACollectionWaitsForFinalizersAndGoesOnPastARefusal) {
+  TestServer server;
+  makeMap(server, "a");
+  makeMap(server, "held", R"(,"finalizers":["example.com/hold"])");
+  EXPECT_EQ(server.ask("DELETE", kMaps).status, 200);
+  EXPECT_EQ(namesIn(server.ask("GET", kMaps)), "held");
+  EXPECT_NE(textAt(server.ask("GET", std::string(kMaps) + "/held").body, {"metadata", "deletionTimestamp"}), "");
+  makeMap(server, "b");
+  makeMap(server, "c");
+  const std::string uid(textAt(server.ask("GET", std::string(kMaps) + "/c").body, {"metadata", "uid"}));
+  const Answer refused = server.ask("DELETE", kMaps, R"({"preconditions":{"uid":")" + uid + "\"}}");
+  EXPECT_EQ(refused.status, 409) << refused.text;
+  EXPECT_EQ(namesIn(server.ask("GET", kMaps)), "b held") << "the one that fits the precondition is gone";
+}
+
+TEST(Deletion, GivesBoundPodsTheirGrace) {
+  TestServer server;
+  makePod(server, "bound", true);
+  makePod(server, "pending", false);
+  EXPECT_EQ(server.ask("DELETE", std::string(kPods) + "?gracePeriodSeconds=9").status, 200);
+  EXPECT_EQ(namesIn(server.ask("GET", kPods)), "bound");
+  EXPECT_EQ(integerAt(server.ask("GET", std::string(kPods) + "/bound").body, {"metadata", "deletionGracePeriodSeconds"}), 9);
+}
+
+TEST(Deletion, OfABoundPodTakesTheShortestGraceThatWasAsked) {
+  TestServer server;
+  makePod(server, "p", true);
+  const std::string pod = std::string(kPods) + "/p";
+  const auto remove = [&](int seconds) { return server.ask("DELETE", pod, R"({"gracePeriodSeconds":)" + std::to_string(seconds) + "}"); };
+  const Answer first = remove(7);
+  EXPECT_EQ(first.status, 200);
+  EXPECT_EQ(integerAt(first.body, {"metadata", "deletionGracePeriodSeconds"}), 7);
+  EXPECT_EQ(textAt(first.body, {"metadata", "deletionTimestamp"}), "2023-03-04T09:28:10Z") << "now and the grace";
+  server.clock.advance(1s);
+  EXPECT_EQ(remove(60).text, first.text) << "it is not lengthened";
+  const Answer shorter = remove(3);
+  EXPECT_EQ(integerAt(shorter.body, {"metadata", "deletionGracePeriodSeconds"}), 3);
+  EXPECT_EQ(textAt(shorter.body, {"metadata", "deletionTimestamp"}), "2023-03-04T09:28:07Z");
+
+  const Answer late = server.ask("PATCH", pod, R"({"metadata":{"finalizers":["example.com/late"]}})",
+                                 headers({{"Content-Type", "application/merge-patch+json"}}));
+  EXPECT_EQ(late.status, 422);
+  EXPECT_NE(late.message().find("metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted"),
+            std::string::npos)
+      << late.message();
+  EXPECT_EQ(server.ask("GET", pod).status, 200);
+  EXPECT_EQ(remove(0).status, 200);
+  EXPECT_EQ(server.ask("GET", pod).status, 404);
+}
+
+}  // namespace
+}  // namespace podpass::server::test

@@ -8,7 +8,8 @@ namespace podpass::api {
 namespace {
 
 constexpr std::size_t kMostUpdaters = 10;
-constexpr std::string_view kAncient = "ancient-changes", kBeforeFirstApply = "before-first-apply";
+constexpr std::string_view kAncient = "ancient-changes", kBeforeFirstApply = "before-first-apply",
+                           kKubectlApply = "kubectl-client-side-apply";
 constexpr std::string_view kLastApplied = "kubectl.kubernetes.io/last-applied-configuration";
 
 Owner& ownerIn(Owners& owners, const Owner& wanted) {
@@ -64,14 +65,26 @@ Result<json::object> configOf(const Kind& kind, const json::value& config) {
                   ": field not declared in schema");
 }
 
-// What `kubectl apply` without --server-side applied last: kubectl may take that over without a conflict.
-FieldSet lastAppliedByKubectl(const Kind& kind, const json::object& live, const Writer& writer) {
-  if (writer.manager != "kubectl") return {};
+// What `kubectl apply` without --server-side applied last.
+FieldSet lastApplied(const Kind& kind, const json::object& live) {
   const Result<json::value> config = parseJson(textAt(live, {"metadata", "annotations", kLastApplied}));
   if (!config || !config->is_object()) return {};
   const Result<Decoded> decoded = conform(kind, config->get_object());
   const Result<FieldSet> fields = decoded ? fieldsOf(kind, decoded->object) : decoded.error();
   return fields ? *fields : FieldSet{};
+}
+
+// The owners of an object that nobody kept any for. kubectl, when it goes over to server-side apply, takes to itself all that the manager
+// of its annotation has: that may be what it applied, and nothing of what the server added, or its next apply would take that away.
+Owners firstOwners(const Kind& kind, const json::object& live, const Writer& writer) {
+  Result<FieldSet> all = fieldsOf(kind, live);
+  if (!all) return {};
+  const std::string time = rfc3339(writer.now);
+  FieldSet applied = lastApplied(kind, live);
+  if (!applied.empty()) applied.parts["f:metadata"].parts["f:annotations"].parts["f:" + std::string(kLastApplied)].member = true;
+  applied = intersectionOf(applied, *all);
+  Owner others{std::string(kBeforeFirstApply), "Update", kind.apiVersion(), {}, time, differenceOf(*std::move(all), applied)};
+  return {std::move(others), {std::string(kKubectlApply), "Update", kind.apiVersion(), {}, time, std::move(applied)}};
 }
 
 struct Held {
@@ -168,9 +181,7 @@ Result<json::object> apply(const Kind& kind, const json::object& live, const jso
   Result<FieldSet> fields = fieldsOf(kind, *wanted);
   if (!fields) return fields.error();
   Owners owners = ownersOf(live);
-  if (owners.empty() && !live.empty())
-    if (Result<FieldSet> all = fieldsOf(kind, live))
-      owners.push_back({std::string(kBeforeFirstApply), "Update", kind.apiVersion(), {}, rfc3339(writer.now), *std::move(all)});
+  if (owners.empty() && !live.empty()) owners = firstOwners(kind, live, writer);
 
   Owner& mine = ownerIn(owners, {writer.manager, "Apply", kind.apiVersion(), writer.subresource});
   const FieldSet last = std::exchange(mine.fields, *std::move(fields));
@@ -180,7 +191,8 @@ Result<json::object> apply(const Kind& kind, const json::object& live, const jso
   prune(kind, next, last, held);
 
   const Changes changes = changesBetween(kind, live, next);
-  const FieldSet contested = differenceOf(changes.set, lastAppliedByKubectl(kind, live, writer));
+  const bool isKubectl = writer.manager == "kubectl";  // it may take over without a conflict what it applied by itself
+  const FieldSet contested = isKubectl ? differenceOf(changes.set, lastApplied(kind, live)) : changes.set;
   if (const std::vector<Held> conflicts = conflictsIn(owners, mine, contested); !force && !conflicts.empty())
     return conflictsWith(conflicts);
   for (Owner& each : owners)

@@ -2,11 +2,13 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 
 #include "api/codec.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "cli/verbs.h"
 
 namespace podpass::cli {
@@ -24,7 +26,25 @@ void addVersion(CLI::App& app, Chosen& chosen) {
   });
 }
 
+constexpr const char* kNotInArguments =
+    "arguments can be read by everybody on this machine, and stay in the shell's history: give the token in a file or on standard input";
+
+// Whether a word is a compact JWS, whole or cut: the part before its first dot is the base64url of a JSON object. Also behind `--flag=`.
+bool holdsToken(std::string_view word) {
+  if (const std::size_t equals = word.find('='); word.starts_with('-') && equals != std::string_view::npos) word.remove_prefix(equals + 1);
+  const std::size_t dot = word.find('.');
+  if (dot == std::string_view::npos) return false;
+  const Result<std::string> header = base64UrlDecode(word.substr(0, dot));
+  return header && header->starts_with('{');
+}
+
 }  // namespace
+
+std::string tokenFileProblem(const std::string& file) {
+  std::error_code ignored;
+  if (file == "-" || std::filesystem::exists(file, ignored) || std::count(file.begin(), file.end(), '.') != 2) return {};
+  return std::string("there is no such file, and it looks like a token; ") + kNotInArguments;
+}
 
 int refuse(const Error& error) {
   std::fprintf(stderr, "error: %s\n", log::chain(error).c_str());
@@ -64,6 +84,12 @@ Result<std::string> readToken(const std::string& file) {
 }
 
 int run(int count, char** words) {
+  // before the parser, which repeats what it does not expect
+  for (int i = 1; i < count; ++i)
+    if (holdsToken(words[i])) {
+      refuse(Error{Reason::BadRequest, std::string("an argument is a token; ") + kNotInArguments, "podpass token inspect < FILE"});
+      return kUsage;
+    }
   CLI::App app{"podpass: Kubernetes workload identity as one program", "podpass"};
   app.require_subcommand(1);
   Chosen chosen;

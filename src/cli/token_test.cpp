@@ -1,7 +1,11 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <iostream>
+#include <sstream>
 
+#include "base/file.h"
+#include "base/text.h"
 #include "cli/command_line.h"
 #include "http/test_certificates.h"
 #include "server/test_server.h"
@@ -143,6 +147,177 @@ TEST_F(TokenVerbs, SaysWhatIsWrongWithItsUse) {
   const Ran lint = podpass({"doctor", "issuer", "http://127.0.0.1:1", "-o", "json"});
   EXPECT_EQ(lint.status, 1);
   EXPECT_TRUE(lint.out.starts_with(R"({"issuer":"http://127.0.0.1:1","good":false)")) << lint.out;
+}
+
+// Standard input for the time of a test.
+class Input {
+ public:
+  explicit Input(const std::string& text) : text_(text), before_(std::cin.rdbuf(text_.rdbuf())) {}
+  ~Input() { std::cin.rdbuf(before_); }
+  Input(const Input&) = delete;
+  Input& operator=(const Input&) = delete;
+
+ private:
+  std::istringstream text_;
+  std::streambuf* before_;
+};
+
+// An issuer over TLS whose URL is its own, and tokens of it.
+class InspectVerb : public TokenVerbs {
+ protected:
+  InspectVerb() {
+    http::ServerOptions options;
+    options.tls = http::Certificates::get().files();
+    options.threads = 1;
+    issuer_ = http::makeServer(options, [this](std::shared_ptr<const http::Request> request) { return serve(std::move(request)); });
+    EXPECT_TRUE(issuer_->start());
+    url_ = "https://127.0.0.1:" + std::to_string(issuer_->port());
+    known_ = write("known", "clusters: [{name: other, cluster: {server: 'https://127.0.0.1:1'}}, {name: a, cluster: {server: '" + url_ +
+                                "', certificate-authority: " + http::Certificates::get().path("ca.crt") + "}}]\n");
+    nobody_ = write("nobody", "clusters: []\n");
+    file_ = write("token", tokenOf(url_, 3600) + "\n");
+  }
+  ~InspectVerb() override { stopIssuer(); }
+  void stopIssuer() {
+    if (issuer_) issuer_->stop(0ms);
+    issuer_ = nullptr;
+  }
+
+  asio::awaitable<http::Response> serve(std::shared_ptr<const http::Request> request) {
+    ++asked_;
+    http::Response response;
+    std::string body = token::jwks(*server_.ring.load());
+    if (request->path != "/keys") body = json::serialize(json::object{{"issuer", url_}, {"jwks_uri", url_ + "/keys"}});
+    response.body = std::make_shared<const std::string>(std::move(body));
+    co_return response;
+  }
+  [[nodiscard]] std::string tokenOf(const std::string& issuer, std::int64_t life) const {
+    const std::int64_t now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    const json::object claims{
+        {"aud", json::array{"vault"}}, {"exp", now + life}, {"iat", now - 7200}, {"iss", issuer}, {"sub", "somebody"}};
+    return *jose::signCompact(server_.ring.load()->signer(), json::serialize(claims));
+  }
+  // Never shows a token, whatever it says.
+  Ran inspect(std::vector<std::string> words) const {
+    words.insert(words.begin(), {"token", "inspect"});
+    if (std::find(words.begin(), words.end(), "--kubeconfig") == words.end()) words.insert(words.end(), {"--kubeconfig", nobody_});
+    const Ran ran = podpass(std::move(words));
+    const std::string token = *readFile(file_), signature = token.substr(token.rfind('.') + 1, 40);
+    EXPECT_EQ((ran.out + ran.err).find(signature), std::string::npos) << ran.out << ran.err;
+    return ran;
+  }
+
+  std::unique_ptr<http::Server> issuer_;
+  std::string url_, known_, nobody_, file_;
+  std::atomic<int> asked_ = 0;
+};
+
+bool says(const std::string& text, std::string_view what) { return text.find(what) != std::string::npos; }
+
+TEST_F(InspectVerb, ReadsAFileOrStandardInputAndAsksNobody) {
+  const Ran file = inspect({file_});
+  EXPECT_EQ(file.status, 0) << file.err;
+  EXPECT_TRUE(says(file.out, "subject     somebody\n")) << file.out;
+  EXPECT_TRUE(says(file.out, "signature   not checked: --online asks the issuer for its keys, --jwks FILE takes them from a file\n"))
+      << file.out;
+  {
+    const Input input(*readFile(file_));
+    EXPECT_EQ(inspect({}).out, file.out);
+  }
+  const Input nothing("\n");
+  const Ran empty = inspect({"-"});
+  EXPECT_EQ(empty.status, 1);
+  EXPECT_TRUE(says(empty.err, "there is no token to look at")) << empty.err;
+  const Ran absent = inspect({"/no/such/file"});
+  EXPECT_EQ(absent.status, 1);
+  EXPECT_TRUE(says(absent.err, "/no/such/file")) << absent.err;
+  EXPECT_EQ(asked_, 0);
+}
+
+TEST_F(InspectVerb, RefusesATokenAmongTheArgumentsAndNeverRepeatsIt) {
+  const std::string token = server_.token("vault"), damaged = token.substr(1), cut = token.substr(0, token.rfind('.'));
+  const std::vector<std::vector<std::string>> uses = {{"token", "inspect", token},
+                                                      {"token", "inspect", damaged},
+                                                      {"token", "inspect", cut},
+                                                      {"token", "verify", token},
+                                                      {"token", token},
+                                                      {token},
+                                                      {"token", "inspect", "-", token},
+                                                      {"token", "create", "default", "--audience=" + token}};
+  for (const std::vector<std::string>& words : uses) {
+    const Ran refused = podpass(words);
+    EXPECT_EQ(refused.status, 2) << refused.err;
+    EXPECT_EQ(refused.out, "");
+    EXPECT_TRUE(says(refused.err, "arguments can be read by everybody on this machine")) << refused.err;
+    EXPECT_TRUE(says(refused.err, "in a file or on standard input")) << refused.err;
+    EXPECT_FALSE(says(refused.err, token.substr(10, 30))) << refused.err;
+  }
+  EXPECT_EQ(podpass({"token", "inspect", "-o", "xml"}).status, 2);
+  EXPECT_EQ(podpass({"token", "inspect", "--online", "--offline"}).status, 2);
+}
+
+TEST_F(InspectVerb, ChecksTheSignatureWithKeysFromAFile) {
+  const Ran good = inspect({file_, "--jwks", jwks_, "--audience", "vault"});
+  EXPECT_EQ(good.status, 0) << good.out;
+  EXPECT_TRUE(says(good.out, "verdict     good\n")) << good.out;
+  const Ran other = inspect({file_, "--jwks", jwks_, "--audience", "sts"});
+  EXPECT_EQ(other.status, 1);
+  EXPECT_TRUE(says(other.out, "refused: audience: ")) << other.out;
+  const Ran unknown = inspect({file_, "--jwks", write("strangers", R"({"keys":[]})")});
+  EXPECT_EQ(unknown.status, 1);
+  EXPECT_TRUE(says(unknown.out, "refused: key id: ")) << unknown.out;
+  EXPECT_EQ(inspect({file_, "--jwks", write("broken", "{")}).status, 1);
+  EXPECT_EQ(asked_, 0);
+}
+
+TEST_F(InspectVerb, AsksTheIssuerWhenToldToOrWhenTheKubeconfigKnowsIt) {
+  const std::string ca = http::Certificates::get().path("ca.crt");
+  for (const std::vector<std::string>& flags : std::vector<std::vector<std::string>>{
+           {"--online", "--issuer-ca", ca}, {"--online", "--kubeconfig", known_}, {"--kubeconfig", known_}}) {
+    std::vector<std::string> words{file_, "-o", "json"};
+    words.insert(words.end(), flags.begin(), flags.end());
+    const Ran ran = inspect(words);
+    EXPECT_EQ(ran.status, 0) << ran.err << ran.out;
+    EXPECT_TRUE(says(ran.out, R"("signature":"good")")) << ran.out;
+    EXPECT_TRUE(says(ran.out, R"("verified":true,"failedCheck":"")")) << ran.out;
+  }
+  const int asked = asked_;
+  EXPECT_EQ(inspect({file_, "--kubeconfig", known_, "--offline"}).status, 0);
+  const Ran untrusted = inspect({file_, "--online"});
+  EXPECT_EQ(untrusted.status, 1) << "an issuer whose authority nobody named";
+  EXPECT_EQ(asked_, asked);
+  const Ran legacy = inspect({write("legacy", tokenOf("kubernetes/serviceaccount", 60)), "--online"});
+  EXPECT_EQ(legacy.status, 1);
+  EXPECT_TRUE(says(legacy.err, "kubectl get --raw /openid/v1/jwks")) << legacy.err;
+  const Ran plain = inspect({write("plain", tokenOf("http://issuer.invalid", 60)), "--online"});
+  EXPECT_EQ(plain.status, 1);
+  EXPECT_TRUE(says(plain.err, "plain http")) << plain.err;
+
+  stopIssuer();
+  const Ran away = inspect({file_, "--kubeconfig", known_});
+  EXPECT_EQ(away.status, 0) << "what was not asked for must not fail";
+  EXPECT_TRUE(says(away.out, "not checked: the issuer was asked for its keys in vain: ")) << away.out;
+  EXPECT_EQ(inspect({file_, "--online", "--kubeconfig", known_}).status, 1);
+}
+
+TEST_F(InspectVerb, NamesWhatIsWrongWithTheToken) {
+  const std::string good = tokenOf(url_, 3600), payload = good.substr(good.find('.'), good.rfind('.') - good.find('.') + 1);
+  struct Case {
+    const char* why;
+    std::string token;
+    const char* verdict;
+  };
+  for (const Case& c :
+       {Case{"expired", tokenOf(url_, -60), "refused: time: the token expired at "},
+        Case{"alg none", base64UrlEncode(R"({"alg":"none"})") + payload, "refused: algorithm: the token is unsigned (alg \"none\")"},
+        Case{"cut", good.substr(0, good.rfind('.') - 1), "refused: form: "}, Case{"no token at all", "hello", "refused: form: "}}) {
+    SCOPED_TRACE(c.why);
+    const Ran refused = inspect({write("bad", c.token), "--kubeconfig", known_});
+    EXPECT_EQ(refused.status, 1);
+    EXPECT_TRUE(says(refused.out, c.verdict)) << refused.out;
+  }
+  EXPECT_TRUE(says(inspect({write("bad", base64UrlEncode(R"({"alg":"none"})") + payload)}).out, "subject     somebody\n"))
+      << "it is decoded";
 }
 
 }  // namespace

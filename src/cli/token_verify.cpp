@@ -171,7 +171,7 @@ void addTokenVerify(CLI::App& token, Chosen& chosen) {
       "verify",
       "is this token good? Offline with --jwks, by the issuer's own documents with --issuer, else by a TokenReview; exit "
       "status 1 and the check that failed when not");
-  verb->add_option("file", options->file, "file with the token; - reads standard input")->capture_default_str();
+  verb->add_option("file", options->file, "file with the token; - reads standard input")->check(tokenFileProblem)->capture_default_str();
   verb->add_option("--jwks", options->jwks, "the issuer's keys, in this file; nothing is fetched");
   verb->add_option("--issuer", options->issuer, "the issuer that the token must be of; without --jwks its keys are fetched");
   verb->add_option("--issuer-ca", options->issuerCa, "CA certificate of the issuer; default: the system's");

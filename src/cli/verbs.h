@@ -42,7 +42,9 @@ void print(const json::object& document, const std::string& output);
 // --log-level and its words: debug, info, warn, error.
 void addLogLevel(CLI::App& verb, std::string& level);
 void setLogLevel(const std::string& level);
-// A token comes from a file or, as "-", standard input; never from argv, which every user of the machine can read.
+// A token comes from a file or, as "-", standard input; never from argv, which every user of the machine can read and shells remember.
 Result<std::string> readToken(const std::string& file);
+// What is wrong with the argument that names the file; "" when nothing is. What may be a token is not repeated.
+std::string tokenFileProblem(const std::string& file);
 
 }  // namespace podpass::cli

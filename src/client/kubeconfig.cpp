@@ -54,6 +54,8 @@ class Merged {
   [[nodiscard]] const std::string& files() const { return files_; }
   [[nodiscard]] const std::string& currentContext() const { return currentContext_; }
 
+  [[nodiscard]] const std::map<std::string, Entry, std::less<>>& clusters() { return entries_["clusters"]; }
+
   Result<Entry> find(const std::string& list, const std::string& name) {
     const auto found = entries_[list].find(name);
     if (found != entries_[list].end()) return found->second;
@@ -191,6 +193,16 @@ Result<Access> findAccess(const AccessChoice& choice) {
   const std::string host = environment("KUBERNETES_SERVICE_HOST"), port = environment("KUBERNETES_SERVICE_PORT");
   if (!host.empty() && !port.empty()) return podAccess(host, port, kServiceAccount);
   return unusable("no API server is known: there is neither a kubeconfig nor a pod's service account", kHowToGive);
+}
+
+std::optional<std::string> authorityFor(const AccessChoice& choice, const std::string& server) {
+  Merged config;
+  for (const fs::path& file : filesToRead(choice)) static_cast<void>(config.add(file));  // what cannot be read knows no server
+  for (const auto& [name, cluster] : config.clusters()) {
+    Access access;
+    if (takeCluster(cluster, access) && access.server == server && !access.insecure && access.serverName.empty()) return access.caPem;
+  }
+  return std::nullopt;
 }
 
 }  // namespace podpass::client

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -41,6 +42,10 @@ struct AccessChoice {
 
 // BadRequest: nothing was found, or what was found cannot be used; the sentence names the file and the entry.
 Result<Access> findAccess(const AccessChoice& choice);
+
+// Who is believed to be `server` by the kubeconfig that findAccess would read, whatever its context: the PEM of the cluster's authority, ""
+// for the system's roots. nullopt: no cluster has this server, or one only without verifying it.
+std::optional<std::string> authorityFor(const AccessChoice& choice, const std::string& server);
 
 // A pod's own: token, ca.crt and namespace in `directory`.
 Result<Access> podAccess(const std::string& host, const std::string& port, const std::filesystem::path& directory);

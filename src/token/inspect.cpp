@@ -9,6 +9,7 @@ namespace podpass::token {
 namespace {
 
 constexpr std::string_view kLegacyPrefix = "kubernetes.io/serviceaccount/";
+constexpr std::size_t kMostShown = 64u << 10;
 constexpr std::int64_t kLastShownDate = 9'000'000'000;  // the year 2255; nanoseconds since the epoch end soon after
 
 // A claim is a stranger's text: an escape sequence in it must not reach the terminal.
@@ -47,6 +48,30 @@ std::string relative(std::int64_t seconds, std::int64_t now) {
   return seconds > now ? "in " + apart : apart + " ago";
 }
 
+// As parseCompactJws does, whatever its letters.
+bool isNone(std::string_view alg) {
+  std::string lower(alg);
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return lower == "none";
+}
+
+// An unsigned token (RFC 7519 §6), which the parser of signed ones refuses; nullopt: it is none.
+std::optional<jose::UnverifiedJws> unsignedIn(std::string_view compact) {
+  const std::size_t first = compact.find('.'), second = compact.find('.', first + 1);
+  if (first == std::string_view::npos || second == std::string_view::npos) return std::nullopt;
+  const Result<std::string> header = base64UrlDecode(compact.substr(0, first));
+  const Result<std::string> payload = base64UrlDecode(compact.substr(first + 1, second - first - 1));
+  if (!header || !payload) return std::nullopt;
+  Result<json::object> head = jose::parseStrictObject(*header), body = jose::parseStrictObject(*payload);
+  if (!head || !body || !isNone(textAt(*head, {"alg"}))) return std::nullopt;
+  jose::UnverifiedJws jws;
+  jws.alg = textAt(*head, {"alg"});
+  jws.kid = textAt(*head, {"kid"});
+  jws.header = *std::move(head);
+  jws.payload = *std::move(body);
+  return jws;
+}
+
 struct Reading {
   const jose::UnverifiedJws& jws;
   std::int64_t now;
@@ -67,7 +92,10 @@ struct Reading {
 
   void signature() {
     std::string word = "not checked";
-    if (request.keys != nullptr) {
+    if (isNone(jws.alg)) {
+      word = "none";
+      fail("algorithm", "the token is unsigned (alg " + podpass::quoted(jws.alg) + "), so anybody may have written it");
+    } else if (request.keys != nullptr) {
       word = "bad";
       const jose::Key* named = nullptr;
       bool sameAlgorithm = false, good = false;
@@ -87,7 +115,9 @@ struct Reading {
       if (good) word = "good";
     }
     out.report["signature"] = word;
-    lines.add("signature", word);
+    const bool noted = !request.note.empty() && word != "none";
+    if (noted) out.report["note"] = request.note;
+    lines.add("signature", noted ? word + ": " + request.note : word);
   }
 
   void kind() {
@@ -247,8 +277,9 @@ Inspection unreadable(const Error& error) {
 
 Inspection inspect(std::string_view compactToken, WallTime now, const InspectionRequest& request) {
   const Result<jose::UnverifiedJws> jws = jose::parseCompactJws(compactToken);
-  if (!jws) return unreadable(jws.error());
-  return Reading{*jws, secondsOf(now), request}.read();
+  if (jws) return Reading{*jws, secondsOf(now), request}.read();
+  const std::optional<jose::UnverifiedJws> plain = compactToken.size() <= kMostShown ? unsignedIn(compactToken) : std::nullopt;
+  return plain ? Reading{*plain, secondsOf(now), request}.read() : unreadable(jws.error());
 }
 
 }  // namespace podpass::token

@@ -13,7 +13,7 @@ namespace podpass::token {
 // What can be said of a token without asking any server. Never holds the token or its signature; claims are shown as they are, and until
 // `verified` they are only what somebody wrote.
 struct Inspection {
-  json::object report;           // kind, header, claims, signature, subject, audiences, boundTo, times, verified, failedCheck, reason
+  json::object report;           // kind, header, claims, signature, note, subject, audiences, boundTo, times, verified, failedCheck, reason
   std::string text;              // the same for people: aligned lines, each ending in a newline
   bool verified = false;         // the signature was checked and good, and no other check failed
   std::string failedCheck = {};  // the first that failed: form, key id, algorithm, signature, claims, time, audience; "" when none did
@@ -22,6 +22,7 @@ struct Inspection {
 
 struct InspectionRequest {
   const std::vector<jose::Key>* keys = nullptr;  // null: the signature is not checked
+  std::string note = {};                         // why it is not, or who gave the keys; for people
   std::string audience = {};                     // empty: any
 };
 

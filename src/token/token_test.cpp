@@ -410,6 +410,18 @@ TEST(Inspect, NamesTheFirstCheckThatFails) {
   EXPECT_EQ(check(token, 1'731'536'001, keys), "time");
   EXPECT_EQ(check(token, kIssued - 1, keys), "time");
   EXPECT_EQ(check(token, kIssued, keys, "sts.amazonaws.com"), "audience");
+  const auto plain = [&](const std::string& alg, const std::string& end) {
+    return base64UrlEncode(R"({"alg":")" + alg + R"("})") + "." + base64UrlEncode(json::serialize(payload())) + end;
+  };
+  for (const std::string& text : {plain("none", "."), plain("NoNe", "."), plain("none", ".c2ln")}) {
+    const Inspection seen = inspect(text, at(kIssued), {.keys = &keys});
+    EXPECT_EQ(seen.failedCheck, "algorithm") << "an unsigned token is shown, and refused by name";
+    EXPECT_FALSE(seen.verified);
+    EXPECT_EQ(textAt(seen.report, {"signature"}), "none");
+    EXPECT_EQ(textAt(seen.report, {"subject"}), "system:serviceaccount:default:default");
+  }
+  EXPECT_EQ(check(plain("none", ""), kIssued, keys), "form") << "two parts";
+  EXPECT_EQ(check(plain("nones", ".c2ln"), kIssued, keys), "key id");
   EXPECT_EQ(inspect(cluster.sign(hostile), at(kIssued)).text.find('\x1b'), std::string::npos) << "a claim must not drive the terminal";
 }
 

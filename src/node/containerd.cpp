@@ -169,7 +169,8 @@ Containerd::~Containerd() { stop(); }
 Result<void> Containerd::installed() const {
   for (const char* program : {"containerd", "ctr", "runc"})
     if (programPath(program).empty())
-      return Error{Reason::NotFound, std::string("no ") + program + " on this machine", "install containerd and runc, or use --node off"};
+      return Error{Reason::NotFound, std::string("there is no ") + program + " on this machine",
+                   "install containerd (apt install containerd), or give --containerd SOCKET; without pods: --node off"};
   return {};
 }
 
@@ -208,7 +209,8 @@ void Containerd::supervise() {
   bool told = false;
   do {
     if (Result<void> ready = installed(); !ready || !(ready = configure())) {
-      if (!std::exchange(told, true)) log::warn("containerd not started", {{"err", log::chain(ready.error())}});
+      if (!std::exchange(told, true))
+        log::warn("containerd not started, and no pod runs", {{"err", log::chain(ready.error())}, {"fix", ready.error().fix}});
       backOff = 2s;  // somebody may be installing it
       continue;
     }

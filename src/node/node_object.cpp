@@ -110,7 +110,7 @@ json::array NodeObject::conditions(const json::object* before, const Result<void
   if (ready)
     add("Ready", true, "KubeletReady", "kubelet is posting ready status");
   else
-    add("Ready", false, "KubeletNotReady", ready.error().sentence);
+    add("Ready", false, "KubeletNotReady", ready.error().sentence + (ready.error().fix.empty() ? "" : ": " + ready.error().fix));
   return all;
 }
 

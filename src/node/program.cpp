@@ -6,6 +6,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <string_view>
 #include <thread>
 
 extern "C" {
@@ -16,16 +19,36 @@ namespace podpass::node {
 
 using namespace std::chrono_literals;
 
+namespace {
+
+// PATH as it was given to us, and after it where systems keep programs for root: sudo, cron and service managers leave some out.
+std::string searchPath() {
+  const char* given = std::getenv("PATH");
+  return std::string(given == nullptr ? "" : given) + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+}  // namespace
+
 std::string programPath(const char* name) {
-  for (const char* directory : {"/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"})
-    if (::access((std::string(directory) + name).c_str(), X_OK) == 0) return std::string(directory) + name;
+  const std::string path = searchPath();
+  for (std::size_t at = 0; at < path.size();) {
+    const std::size_t end = std::min(path.find(':', at), path.size());
+    const std::string program = path.substr(at, end - at) + "/" + name;
+    if (path[at] == '/' && ::access(program.c_str(), X_OK) == 0) return program;  // never one of the current directory
+    at = end + 1;
+  }
   return {};
 }
 
 pid_t spawn(const std::vector<std::string>& command, const std::filesystem::path& log) {
-  std::vector<char*> words;
+  std::vector<char*> words, variables;
   for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
+  std::string path = "PATH=" + searchPath();  // containerd looks for runc there, and its network plugins for iptables
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    if (!std::string_view(*variable).starts_with("PATH=")) variables.push_back(*variable);
+  variables.push_back(path.data());
+  variables.push_back(nullptr);
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
@@ -42,7 +65,7 @@ pid_t spawn(const std::vector<std::string>& command, const std::filesystem::path
   posix_spawnattr_setsigdefault(&attributes, &all);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   pid_t pid = -1;
-  if (posix_spawn(&pid, words[0], &files, &attributes, words.data(), environ) != 0) pid = -1;
+  if (posix_spawn(&pid, words[0], &files, &attributes, words.data(), variables.data()) != 0) pid = -1;
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&files);
   return pid;

@@ -67,8 +67,8 @@ def resident_mb(process):
 class Podpass:
     """`podpass up` on a free port with everything below `directory`; ready when made, and stopped at the end of `with`."""
 
-    def __init__(self, directory, *options):
-        binary = os.environ.get("PODPASS")
+    def __init__(self, directory, *options, program=None):
+        binary = program or os.environ.get("PODPASS")
         if not binary:
             raise RuntimeError("PODPASS must name the podpass binary")
         self.data = pathlib.Path(directory) / "data"

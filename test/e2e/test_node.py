@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import tarfile
 import time
@@ -50,6 +52,14 @@ def pod(name, script, volumes=(), mounts=()):
                                      "volumeMounts": [*inside, *mounts]}]}}
 
 
+def wrapper(directory, script):
+    """A program that starts podpass in its own way."""
+    path = directory / "podpass"
+    path.write_text(f"#!/bin/sh\npodpass={shlex.quote(os.environ['PODPASS'])}\n{script}\n")
+    path.chmod(0o700)
+    return str(path)
+
+
 class Cluster:
     def __init__(self, podpass, kubectl):
         self.podpass, self.kubectl = podpass, kubectl
@@ -64,7 +74,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     directory = tmp_path_factory.mktemp("node")
-    with Podpass(directory) as podpass:
+    with Podpass(directory, program=wrapper(directory, 'PATH= exec "$podpass" "$@"')) as podpass:  # as some service managers start it
         kubectl = Kubectl(podpass.kubeconfig, tmp_path_factory.mktemp("home"))
         kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=30s")
         image_archive(directory / "image.tar")
@@ -106,6 +116,19 @@ def test_a_volume_follows_its_config_map_and_secret_at_once(cluster):
                    what=f"the new {kind} in the container")
         print(f"{kind} changed to seen in the container: {time.monotonic() - changed:.2f} s")
     cluster.kubectl("delete", "pod", "reader")
+
+
+def test_a_machine_without_containerd_says_what_is_missing(tmp_path):
+    remedy = "install containerd (apt install containerd), or give --containerd SOCKET; without pods: --node off"
+    hide = f"mount --bind /dev/null {shutil.which('containerd')}"
+    hidden = wrapper(tmp_path, f"""exec unshare -m sh -c '{hide} && exec "$0" "$@"' "$podpass" "$@" """)
+    with Podpass(tmp_path, program=hidden) as podpass:
+        kubectl = Kubectl(podpass.kubeconfig, tmp_path)
+        ready = ("get", "node", "-o", "jsonpath={.items[0].status.conditions[?(@.type=='Ready')].message}")
+        eventually(lambda: kubectl(*ready), what="the node")
+        assert kubectl(*ready) == "container runtime is down: there is no containerd on this machine: " + remedy
+        warnings = [line for line in podpass.log().splitlines() if "containerd not started, and no pod runs" in line]
+        assert len(warnings) == 1 and f'fix="{remedy}"' in warnings[0], podpass.log()
 
 
 def test_the_node_role_runs_pods_of_an_api_server_elsewhere(tmp_path):

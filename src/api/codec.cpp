@@ -232,8 +232,7 @@ std::string internalName(const Kind& kind) {
 }
 
 Result<void> checkKind(const Kind& kind, std::string_view apiVersion, std::string_view name) {
-  if (kind.anyVersion && (name.empty() || name == kind.kind)) return {};
-  if (!apiVersion.empty() && apiVersion != kind.apiVersion())
+  if (!kind.anyVersion && !apiVersion.empty() && apiVersion != kind.apiVersion())
     return Error{Reason::BadRequest, "the API version in the data (" + std::string(apiVersion) +
                                          ") does not match the expected API version (" + kind.apiVersion() + ")"};
   if (name.empty() || name == kind.kind) return {};

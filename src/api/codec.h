@@ -41,6 +41,7 @@ std::string_view subdomainProblem(std::string_view name);  // RFC 1123 subdomain
 std::string_view labelProblem(std::string_view name);      // RFC 1123 label, ≤ 63
 std::string_view qualifiedNameProblem(std::string_view key);
 std::string_view labelValueProblem(std::string_view value);
+std::string_view finalizerProblem(std::string_view name);
 std::string_view configKeyProblem(std::string_view key);
 std::string_view relativePathProblem(std::string_view path);
 std::string_view pathSegmentProblem(std::string_view name);  // RBAC names: no '/', '%', not '.' or '..'

@@ -79,6 +79,14 @@ std::string_view qualifiedNameProblem(std::string_view key) {
   return isName(key) ? std::string_view{} : kNamePart;
 }
 
+// A name without a domain could be anybody's; only the garbage collector's and the namespace's own have none.
+std::string_view finalizerProblem(std::string_view name) {
+  if (const std::string_view why = qualifiedNameProblem(name); !why.empty()) return why;
+  for (const char* standard : {"kubernetes", "orphan", "foregroundDeletion"})
+    if (name == standard) return {};
+  return name.find('/') != std::string_view::npos ? "" : "name is neither a standard finalizer name nor is it fully qualified";
+}
+
 std::string_view labelValueProblem(std::string_view value) {
   if (value.size() > 63) return "must be no more than 63 characters";
   return value.empty() || isName(value) ? std::string_view{} : kLabelValue;

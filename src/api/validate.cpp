@@ -170,13 +170,13 @@ void validateFinalizers(const json::object& meta, Causes& causes) {
   const json::array* finalizers = arrayAt(meta, {"finalizers"});
   if (finalizers == nullptr) return;
   bool orphan = false, foreground = false;
-  for (const json::value& each : *finalizers) {
-    if (!each.is_string()) continue;
-    const std::string_view name = each.get_string();
+  for (std::size_t i = 0; i < finalizers->size(); ++i) {
+    if (!(*finalizers)[i].is_string()) continue;
+    const std::string_view name = (*finalizers)[i].get_string();
     orphan = orphan || name == "orphan";
     foreground = foreground || name == "foregroundDeletion";
-    if (const std::string_view why = qualifiedNameProblem(name); !why.empty())
-      causes.push_back(invalidText("metadata.finalizers", name, why));
+    if (const std::string_view why = finalizerProblem(name); !why.empty())
+      causes.push_back(invalidText(at("metadata.finalizers", i), name, why));
   }
   if (orphan && foreground)
     causes.push_back(invalidJson("metadata.finalizers", *finalizers, "finalizer orphan and foregroundDeletion cannot be both set"));

@@ -4,6 +4,7 @@
 #include <deque>
 #include <thread>
 
+#include "base/gather.h"
 #include "server/test_server.h"
 
 // What DELETE does to objects and collections of them (spec api.md §2.2).
@@ -175,6 +176,77 @@ TEST(Deletion, OfABoundPodTakesTheShortestGraceThatWasAsked) {
   EXPECT_EQ(server.ask("GET", pod).status, 200);
   EXPECT_EQ(remove(0).status, 200);
   EXPECT_EQ(server.ask("GET", pod).status, 404);
+}
+
+TEST(Deletion, TakesDeleteOptionsAndNothingElse) {
+  TestServer server;
+  makeMap(server, "a");
+  const std::string map = std::string(kMaps) + "/a";
+  struct Case {
+    const char* body;
+    int status;
+    const char* message;
+  };
+  for (const Case& c : {Case{R"({"kind":"Pod","apiVersion":"v1","metadata":{"name":"a"}})", 400, "cannot be handled as a DeleteOptions"},
+                        Case{R"({"gracePeriodSeconds":"soon"})", 400, "json: cannot unmarshal string into Go struct field"},
+                        Case{"[]", 400, "unrecognized (must be of type DeleteOptions)"},
+                        Case{R"({"dryRun":["Some"]})", 422, "dryRun: Unsupported value: []string{\"Some\"}: supported values: \"All\""},
+                        Case{R"({"propagationPolicy":"Sideways"})", 422, "propagationPolicy: Unsupported value: \"Sideways\""}}) {
+    const Answer refused = server.ask("DELETE", map, c.body);
+    EXPECT_EQ(refused.status, c.status) << refused.text;
+    EXPECT_NE(refused.message().find(c.message), std::string::npos) << refused.message();
+  }
+  EXPECT_EQ(server.ask("GET", map).status, 200);
+  for (const char* version : {"v1", "meta.k8s.io/v1", "apps/v1"}) {
+    EXPECT_EQ(server.ask("DELETE", map, std::string(R"({"kind":"DeleteOptions","apiVersion":")") + version + "\"}").status, 200) << version;
+    makeMap(server, "a");
+  }
+}
+
+TEST(Deletion, OfANamespaceWaitsForEveryFinalizerOfItsSpec) {
+  TestServer server;
+  const std::string all = "/api/v1/namespaces", one = all + "/n";
+  const Answer made = server.ask("POST", all, R"({"metadata":{"name":"n"},"spec":{"finalizers":["example.com/bill"]}})");
+  ASSERT_EQ(made.status, 201) << made.text;
+  EXPECT_EQ(json::serialize(made.body.at("spec")), R"({"finalizers":["example.com/bill","kubernetes"]})");
+  EXPECT_EQ(server.ask("DELETE", one).status, 200);
+  const auto finalize = [&](const char* left) {
+    json::object ns = server.ask("GET", one).body;
+    ns["spec"] = json::object{{"finalizers", json::parse(left)}};
+    return server.ask("PUT", one + "/finalize", json::serialize(ns)).status;
+  };
+  EXPECT_EQ(finalize(R"(["bad"])"), 422);
+  EXPECT_EQ(finalize(R"(["example.com/bill"])"), 200);
+  EXPECT_EQ(server.ask("GET", one).status, 200) << "somebody has not had his turn";
+  EXPECT_EQ(finalize("[]"), 200);
+  EXPECT_EQ(server.ask("GET", one).status, 404);
+  EXPECT_EQ(server.ask("POST", all, R"({"metadata":{"name":"m"},"spec":{"finalizers":["bad"]}})").message(),
+            "Namespace \"m\" is invalid: spec.finalizers[0]: Invalid value: \"bad\": name is neither a standard finalizer name nor is it "
+            "fully qualified");
+}
+
+TEST(Finalizers, NeedADomain) {
+  TestServer server;
+  const Answer refused = server.ask("POST", kMaps, R"({"metadata":{"name":"a","finalizers":["example.com/x","bad"]}})");
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_EQ(
+      refused.message(),
+      "ConfigMap \"a\" is invalid: metadata.finalizers[1]: Invalid value: \"bad\": name is neither a standard finalizer name nor is it "
+      "fully qualified");
+}
+
+TEST(Patches, OfManyAtOnceWithoutARevisionAreAllApplied) {
+  TestServer server;
+  makeMap(server, "a");
+  constexpr int kWriters = 40;
+  std::vector<asio::awaitable<http::Response>> writers;
+  for (int i = 0; i < kWriters; ++i)
+    writers.push_back(
+        server.api().handle(TestServer::request("PATCH", std::string(kMaps) + "/a", R"({"data":{"k)" + std::to_string(i) + R"(":"v"}})",
+                                                headers({{"Content-Type", "application/merge-patch+json"}}))));
+  const std::vector<http::Response> answers = server.run(gather(std::move(writers)));
+  for (const http::Response& answer : answers) EXPECT_EQ(answer.status, 200) << *answer.body;
+  EXPECT_EQ(server.ask("GET", std::string(kMaps) + "/a").body.at("data").as_object().size(), std::size_t{kWriters});
 }
 
 }  // namespace

@@ -16,7 +16,9 @@ namespace podpass::server {
 namespace {
 
 constexpr std::string_view kRoot = "/registry/";
-constexpr int kPatchTries = 5;
+// Who says no resourceVersion never loses: each round one of those who write an object at once has its turn, and the others read it again,
+// as kube-apiserver's storage does. Beyond this many there is no hope in it.
+constexpr int kTries = 64;
 constexpr int kNameTries = 8;
 constexpr std::size_t kRemovalsAtOnce = 64;
 constexpr std::size_t kNameBase = 58;
@@ -77,7 +79,10 @@ void stamp(const api::Kind& kind, json::object& object, const std::string& ns, W
   meta["creationTimestamp"] = rfc3339(now);
   if (kind.hasGeneration) meta["generation"] = 1;
   if (isNamespace(kind)) {
-    makeObjectAt(object, {"spec"})["finalizers"] = json::array{"kubernetes"};
+    json::value& finalizers = makeObjectAt(object, {"spec"})["finalizers"];
+    if (!finalizers.is_array()) finalizers.emplace_array();
+    json::array& names = finalizers.get_array();
+    if (std::find(names.begin(), names.end(), json::value("kubernetes")) == names.end()) names.emplace_back("kubernetes");
     const json::string name(textAt(object, {"metadata", "name"}));  // a copy: new members move the old ones
     makeObjectAt(object, {"metadata", "labels"})["kubernetes.io/metadata.name"] = name;
     object["status"] = json::object{{"phase", "Active"}};
@@ -493,7 +498,7 @@ asio::awaitable<Result<DocumentPtr>> Registry::modify(Context& context, const ap
     if (entry) co_return going ? last : entry->document;
     if (entry.error().reason == Reason::NotFound) co_return notFound(kind, name.name);
     if (entry.error().reason != Reason::Conflict) co_return entry.error();
-    if (conditional || attempt >= kPatchTries) co_return staleObject(kind, name.name);
+    if (conditional || attempt >= kTries) co_return staleObject(kind, name.name);
   }
 }
 
@@ -599,7 +604,7 @@ asio::awaitable<Result<Deleted>> Registry::remove(Context& context, const api::K
     if (entry) co_return Deleted{gone ? unstored(std::move(next)) : entry->document, gone};
     if (entry.error().reason == Reason::NotFound) co_return notFound(kind, name.name);
     if (entry.error().reason != Reason::Conflict) co_return entry.error();
-    if (attempt >= kPatchTries) co_return staleObject(kind, name.name);
+    if (attempt >= kTries) co_return staleObject(kind, name.name);
   }
 }
 
@@ -679,7 +684,7 @@ asio::awaitable<Result<void>> Registry::bind(Context& context, api::ObjectName p
     Mutation mutation{key, std::move(next), current->revision};
     Result<Entry> entry = co_await commit(std::move(mutation));
     if (entry) co_return Result<void>();
-    if (entry.error().reason != Reason::Conflict || attempt >= kPatchTries) co_return entry.error();
+    if (entry.error().reason != Reason::Conflict || attempt >= kTries) co_return entry.error();
   }
 }
 

@@ -106,18 +106,10 @@ Result<api::DeleteOptions> deleteOptions(const http::Request& request, Context& 
   api::DeleteOptions options;
   json::object given;
   if (!request.body.empty()) {
-    const api::Kind* kind = api::findBodyKind("meta.k8s.io", "v1", "DeleteOptions");
-    if (kind == nullptr) kind = api::findBodyKind("", "v1", "DeleteOptions");
-    Result<json::value> parsed = request.headers.find("content-type").find("yaml") != std::string_view::npos ? api::parseYaml(request.body)
-                                                                                                             : api::parseJson(request.body);
-    if (request.headers.find("content-type").find("protobuf") != std::string_view::npos && kind != nullptr) {
-      Result<api::Decoded> decoded = api::decode(*kind, request.headers.find("content-type"), request.body);
-      if (!decoded) return decoded.error();
-      parsed = json::value(decoded->object);
-    }
-    if (!parsed) return parsed.error();
-    if (!parsed->is_object()) return Error{Reason::BadRequest, "the delete options are not an object"};
-    given = parsed->get_object();
+    const api::Kind& kind = *api::findBodyKind("meta.k8s.io", "v1", "DeleteOptions");
+    Result<api::Decoded> decoded = api::decode(kind, request.headers.find("content-type"), request.body);
+    if (!decoded) return decoded.error();
+    given = std::move(decoded->object);
   }
   if (const json::value* grace = given.if_contains("gracePeriodSeconds"); grace != nullptr && grace->is_int64())
     options.gracePeriodSeconds = grace->get_int64();
@@ -146,7 +138,8 @@ Result<api::DeleteOptions> deleteOptions(const http::Request& request, Context& 
   if (const json::array* dry = arrayAt(given, {"dryRun"}))
     for (const json::value& each : *dry) {
       if (each != "All")
-        return invalidOptions("DeleteOptions", "dryRun", "Unsupported value: " + json::serialize(each) + ": supported values: \"All\"",
+        return invalidOptions("DeleteOptions", "dryRun",
+                              "Unsupported value: []string{" + json::serialize(each) + "}: supported values: \"All\"",
                               "FieldValueNotSupported");
       context.dryRun = true;
     }

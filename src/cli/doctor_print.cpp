@@ -21,6 +21,10 @@ std::string printable(std::string_view text) {
       char hex[8];
       std::snprintf(hex, sizeof hex, "\\x%02x", byte);
       out += hex;
+      if (c1) {  // whole: alone its second byte is one to a terminal of eight bits
+        std::snprintf(hex, sizeof hex, "\\x%02x", static_cast<unsigned char>(text[++at]));
+        out += hex;
+      }
     } else {
       out += text[at];
     }

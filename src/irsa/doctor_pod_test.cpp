@@ -115,8 +115,12 @@ TEST(ExaminePod, NamesTheFirstLinkThatIsBroken) {
          b.account["metadata"].as_object()["annotations"] = json::object{{"a.b/role-arn", kRole}}, b.unmutated();
        },
        "annotation", "the service account has a.b/role-arn", "annotate serviceaccount cart"},
-      {"another account", [](Bench& b) { b.pod["spec"].as_object()["serviceAccountName"] = "default", b.unmutated(); }, "annotation",
-       "the service account cart has a role", ".spec.serviceAccountName = \"cart\""},
+      {"another account",
+       [](Bench& b) {
+         b.api.put(kindOf("serviceaccounts"), {{"metadata", json::object{{"name", "default"}, {"namespace", "shop"}}}});
+         b.pod["spec"].as_object()["serviceAccountName"] = "default", b.unmutated();
+       },
+       "annotation", "the service account cart has a role", ".spec.serviceAccountName = \"cart\""},
       {"a bare name",
        [](Bench& b) {
          makeObjectAt(b.account, {"metadata", "annotations"})["eks.amazonaws.com/role-arn"] = "cart";

@@ -62,7 +62,14 @@ class Api final : public api::Client {
     object["apiVersion"] = kind.apiVersion();
     object["kind"] = kind.kind;
     document->value = std::move(object);
-    objects_[&kind].push_back(document);
+    std::vector<DocumentPtr>& known = objects_[&kind];
+    std::erase_if(known, [&document](const DocumentPtr& each) {
+      const auto name = [](const Document& of) {
+        return std::pair(textAt(of.value, {"metadata", "namespace"}), textAt(of.value, {"metadata", "name"}));
+      };
+      return name(*each) == name(*document);
+    });
+    known.push_back(document);
     if (changed_[&kind]) changed_[&kind]({api::WatchEvent::Type::Modified, document});
   }
   Result<DocumentPtr> create(const api::Kind& kind, const std::string&, json::object object) override {

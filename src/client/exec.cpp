@@ -53,6 +53,7 @@ Result<Executed> RemoteClient::exec(const api::ObjectName& pod, const std::strin
   http::FetchOptions options = optionsFor(access_);
   options.timeout = 15s;
   options.maxBody = kMostOutput;
+  options.headers.add("Accept", "*/*");  // in place of JSON: containerd answers 406 to whoever asks for a form of answer
   Result<Secret> bearer = credentials_.bearer();
   if (!bearer) return bearer.error();
   options.bearer = *std::move(bearer);

@@ -34,11 +34,7 @@ Result<json::object> RemoteClient::ask(std::string method, std::string target, s
     if (!bearer) return bearer.error();
     options.bearer = *std::move(bearer);
     Result<http::Fetched> fetched = http::fetch(http_, access_.server + target, options);
-    if (!fetched) {
-      Error error = fetched.error();
-      error.sentence = "the API server of the " + access_.origin + " does not answer: " + error.sentence;
-      return error;
-    }
+    if (!fetched) return noAnswer(access_, fetched.error());
     if (fetched->status == 401) {
       credentials_.refused();
       if (!again && (!access_.tokenFile.empty() || !access_.exec.empty())) continue;

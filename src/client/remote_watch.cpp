@@ -193,6 +193,11 @@ http::FetchOptions optionsFor(const Access& access) {
   return options;
 }
 
+Error noAnswer(const Access& access, Error error) {
+  error.sentence = "the API server of the " + access.origin + " does not answer: " + error.sentence;
+  return error;
+}
+
 asio::awaitable<Result<api::Listing>> listAll(http::Client& client, const Access& access, Credentials& credentials, const api::Kind& kind,
                                               std::string ns, api::Selectors selectors) {
   api::Listing listing;
@@ -206,7 +211,7 @@ asio::awaitable<Result<api::Listing>> listAll(http::Client& client, const Access
     std::string target = access.server + targetOf(kind, {ns, ""}) + "?limit=1000" + (query.empty() ? "" : "&" + query);
     if (!next.empty()) target += "&continue=" + next;
     Result<http::Fetched> fetched = co_await client.send(std::move(target), std::move(options));
-    if (!fetched) co_return fetched.error();
+    if (!fetched) co_return noAnswer(access, fetched.error());
     if (fetched->status == 401) credentials.refused();
     Result<json::object> answer = objectIn(*fetched, access.server);
     if (!answer) co_return answer.error();

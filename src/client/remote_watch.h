@@ -27,5 +27,7 @@ boost::asio::awaitable<Result<api::Listing>> listAll(http::Client& client, const
 
 // How a request to that server is made.
 http::FetchOptions optionsFor(const Access& access);
+// Of a request that got no answer: says whose API server it was.
+Error noAnswer(const Access& access, Error error);
 
 }  // namespace podpass::client

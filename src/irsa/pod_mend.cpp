@@ -48,7 +48,7 @@ Mend PodMend::again(std::string text, const std::string& filters, const std::str
   if (!owner_.empty()) return {text, before + scope + " delete pod " + shellQuoted(name_)};
   const std::string change = filters.empty() ? "" : " | " + filters;
   if (!file_.empty())
-    return {text, before + "kubectl create --dry-run=client -f " + shellQuoted(file_) + " -o json | jq " + shellQuoted("." + change) +
+    return {text, before + scope + " create --dry-run=client -f " + shellQuoted(file_) + " -o json | jq " + shellQuoted("." + change) +
                       " | " + scope + " create -f -"};
   return {text, before + scope + " get pod " + shellQuoted(name_) + " -o json | jq " +
                     shellQuoted("del(.status, .spec.nodeName)" + stripping_ + change) + " | " + scope + " replace --force -f -"};

@@ -336,7 +336,7 @@ TRUST = {
     "6 the plural": (lambda ward: ward.policy(subject=ward.subject.replace("account:", "accounts:")), ['expected "system:serviceaccounts:']),
     "7 a role of EKS Pod Identity": (lambda ward: ward.policy(Principal={"Service": "pods.eks.amazonaws.com"}, Action=["sts:AssumeRole", "sts:TagSession"]),
                                      ['allows the action "sts:AssumeRole" or "sts:TagSession"']),
-    "7 AWS instead of Federated": (lambda ward: ward.policy(Principal={"AWS": ward.sts.provider}), ['trusts the principal "AWS arn:aws:iam::']),
+    "7 AWS instead of Federated": (lambda ward: ward.policy(Principal={"AWS": ROLE + "nobody"}), ['trusts the principal "AWS arn:aws:iam::']),
     "7 a provider of another account": (lambda ward: ward.policy(Principal={"Federated": OTHER + ward.sts.issuer.removeprefix("https://")}),
                                         ['trusts the principal "Federated arn:aws:iam::111122223333:']),
     "8 a wildcard under StringEquals": (lambda ward: ward.policy(subject=f"system:serviceaccount:{ward.namespace}:*"), ["StringEquals takes * and ? literally: write StringLike"]),

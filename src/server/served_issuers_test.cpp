@@ -10,7 +10,8 @@ namespace {
 constexpr const char* kAtRoot = "/.well-known/openid-configuration";
 
 TEST(ServedIssuers, AreChosenByPathAndThenByHost) {
-  const ServedIssuers issuers({"https://new.example/id/a b", "https://old.example", "https://OLDER.example:443/", "https://x.example/id"});
+  const ServedIssuers issuers(
+      {"https://new.example/id/a%20b", "https://old.example", "https://OLDER.example:443/", "https://x.example/id"});
   struct Case {
     const char* why;
     const char* path;
@@ -18,11 +19,11 @@ TEST(ServedIssuers, AreChosenByPathAndThenByHost) {
     const char* issuer;  // "": nothing is described there
   };
   const Case cases[] = {
-      {"below its path, decoded", "/id/a b/.well-known/openid-configuration", "new.example", "https://new.example/id/a b"},
+      {"below its path, decoded", "/id/a b/.well-known/openid-configuration", "new.example", "https://new.example/id/a%20b"},
       {"whatever the host is", "/id/.well-known/openid-configuration", "10.0.0.1:6443", "https://x.example/id"},
       {"by host at the root", kAtRoot, "old.example", "https://old.example"},
       {"in any case, with and without the scheme's port", kAtRoot, "Older.example", "https://OLDER.example:443/"},
-      {"the one that signs at the root of any other host", kAtRoot, "127.0.0.1:6443", "https://new.example/id/a b"},
+      {"the one that signs at the root of any other host", kAtRoot, "127.0.0.1:6443", "https://new.example/id/a%20b"},
       {"no path of any", "/id/b/.well-known/openid-configuration", "new.example", ""},
       {"a path of one that goes on", "/id/.well-known/openid-configuration/x", "x.example", ""}};
   for (const Case& c : cases) {
@@ -41,7 +42,9 @@ TEST(ServedIssuers, OneThatIsNoUrlIsAtTheRootWhenItSigns) {
 }
 
 TEST(Server, ServesTheDocumentOfEachIssuerToWhomeverTheRootsIsFor) {
-  test::TestServer server;
+  test::TestServer server({.serverAddress = "127.0.0.1:6443",
+                           .jwksUri = "https://issuer.example/openid/v1/jwks",
+                           .issuers = {test::kIssuer, test::kOldIssuer}});
   const char* const path = "/id/1/.well-known/openid-configuration";
   const test::Answer old = server.ask("GET", path);
   ASSERT_EQ(old.status, 200) << old.text;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
+
 #include "server/test_server.h"
 
 namespace podpass::server {
@@ -61,10 +63,12 @@ TEST(SigningKeys, AreShownWithTheirLiveTokens) {
   TestServer server;
   const std::string kid = server.ring.load()->signer().kid, keys = "/apis/identity.podpass.dev/v1/signingkeys";
   ASSERT_EQ(server.ask("POST", keys, R"({"metadata":{"name":"k"},"spec":{"algorithm":"ES256"}})").status, 201);
-  ASSERT_EQ(
-      server.ask("PUT", keys + "/k/status", R"({"metadata":{"name":"k"},"spec":{"algorithm":"ES256"},"status":{"kid":")" + kid + R"("}})")
-          .status,
-      200);
+  json::object object = server.registry.get(api::signingKeyKind(), "", "k")->value;
+  makeObjectAt(object, {"status"})["kid"] = kid;
+  std::promise<void> written;
+  server.store->commit({"/registry/signingkeys.identity.podpass.dev/k", std::move(object), std::nullopt},
+                       [&](const Result<Entry>& done) { EXPECT_TRUE(done), written.set_value(); });
+  written.get_future().get();
   (void)server.token();
   EXPECT_EQ(integerAt(server.ask("GET", keys + "/k").body, {"status", "liveTokens"}), 1);
   const Answer list = server.ask("GET", keys);

@@ -57,7 +57,7 @@ struct Bench {
       iam.roles = std::vector<Role>{
           roleOf(document({{"metadata", json::object{{"name", "reader"}}}, {"spec", json::object{{"trustPolicy", policy}}}}), iam.account)};
     Diagnosis diagnosis{"token", role};
-    const TokenCase about{role, iam, source, "", clock};
+    const TokenCase about{role, iam, source, http::Certificates::get().text("ca.crt"), clock};
     examineRoleArn(role, iam, source.forRole, diagnosis);
     examineToken(*jose::signCompact(*key, json::serialize(claims)), about, diagnosis);
     concludeIdentity(diagnosis);
@@ -217,7 +217,7 @@ TEST(ExamineToken, AsksWhatAwsAsksWhenTheRoleIsThere) {
   const Diagnosis diagnosis = bench.examine();
   ASSERT_NE(diagnosis.firstBroken(), nullptr);
   EXPECT_EQ(diagnosis.firstBroken()->id, "issuer");  // AWS takes no port, and does not reach loopback
-  bench.policy = {{"Version", "2012-10-17"}, {"Statement", json::array{}}};
+  bench.policy["Statement"].at(0).at("Condition").at("StringEquals").as_object()[bench.issuer.url().substr(8) + ":sub"] = "another";
   const Diagnosis refused = bench.examine();
   EXPECT_NE(refused.find("trust-policy")->mend.command.find("aws iam update-assume-role-policy --role-name reader"), std::string::npos)
       << summary(refused);

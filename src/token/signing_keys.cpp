@@ -328,7 +328,10 @@ Result<void> SigningKeys::generate(const Kept& kept) {
 // Legacy tokens do not expire, so the successor signs them anew: the same claims, byte for byte. The verifier takes the old copy, which
 // pods still have mounted, for as long as its key is in the ring.
 Result<void> SigningKeys::moveLegacyTokens(Kept kept) {
+  if (!ring_.load())  // a server that was killed just before this step takes it when it starts, before it has a ring
+    if (Result<void> loaded = reload(); !loaded) return loaded;
   const std::shared_ptr<const KeyRing> ring = ring_.load();
+  if (!ring) return Error{Reason::Unavailable, "no key signs yet that could sign legacy tokens anew"};
   const Result<Page> secrets = store_.range(std::string(kSecrets), "", 0, 0);
   if (!secrets) return secrets.error();
   std::size_t moved = 0;

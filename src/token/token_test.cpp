@@ -421,7 +421,7 @@ TEST(Inspect, NamesTheFirstCheckThatFails) {
     EXPECT_EQ(textAt(seen.report, {"subject"}), "system:serviceaccount:default:default");
   }
   EXPECT_EQ(check(plain("none", ""), kIssued, keys), "form") << "two parts";
-  EXPECT_EQ(check(plain("nones", ".c2ln"), kIssued, keys), "key id");
+  EXPECT_EQ(check(plain("nones", ".c2ln"), kIssued, keys), "algorithm") << "no key's";
   EXPECT_EQ(inspect(cluster.sign(hostile), at(kIssued)).text.find('\x1b'), std::string::npos) << "a claim must not drive the terminal";
 }
 

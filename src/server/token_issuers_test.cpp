@@ -66,8 +66,10 @@ TEST(SigningKeys, AreShownWithTheirLiveTokens) {
   json::object object = server.registry.get(api::signingKeyKind(), "", "k")->value;
   makeObjectAt(object, {"status"})["kid"] = kid;
   std::promise<void> written;
-  server.store->commit({"/registry/signingkeys.identity.podpass.dev/k", std::move(object), std::nullopt},
-                       [&](const Result<Entry>& done) { EXPECT_TRUE(done), written.set_value(); });
+  server.store->commit({"/registry/signingkeys.identity.podpass.dev/k", std::move(object), std::nullopt}, [&](const Result<Entry>& done) {
+    EXPECT_TRUE(done);
+    written.set_value();
+  });
   written.get_future().get();
   (void)server.token();
   EXPECT_EQ(integerAt(server.ask("GET", keys + "/k").body, {"status", "liveTokens"}), 1);

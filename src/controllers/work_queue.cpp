@@ -52,7 +52,8 @@ void WorkQueue::addAfterLocked(std::chrono::nanoseconds delay, const std::string
 void WorkQueue::retry(const std::string& name) {
   const std::lock_guard lock(mutex_);
   unsigned& retries = retries_[name];
-  const std::chrono::nanoseconds delay = std::min<std::chrono::nanoseconds>(kLongestBackOff, kFirstBackOff * (1LL << std::min(retries, kDoublings)));
+  const std::chrono::nanoseconds delay =
+      std::min<std::chrono::nanoseconds>(kLongestBackOff, kFirstBackOff * (1LL << std::min(retries, kDoublings)));
   ++retries;
   addAfterLocked(jittered(delay), name);
 }

@@ -19,9 +19,9 @@ TEST(AccountCache, AgreesWithAMapWhateverIsDone) {
       const unsigned what = below(100);
       if (what < 60) {
         const char* const roles[] = {"", "r", "arn:aws:iam::1:role/", "arn:aws:iam::1:role/path/reader", "arn:aws:iam::2:role/other"};
-        Account account{{roles[below(5)], below(2) ? "sts.amazonaws.com" : std::string(below(400), 'a'), below(2) == 0,
-                         below(3) ? 86400 : 600},
-                        below(3) ? "" : std::string(below(70'000), 'x')};
+        Account account{
+            {roles[below(5)], below(2) ? "sts.amazonaws.com" : std::string(below(400), 'a'), below(2) == 0, below(3) ? 86400 : 600},
+            below(3) ? "" : std::string(below(70'000), 'x')};
         cache.put(ns, name, account);
         model[key] = account;
       } else if (what < 97) {

@@ -19,9 +19,9 @@ struct StsOptions {
   http::TlsFiles tls;       // a certificate for this host and, for the proxy, for stsHostNames()
   bool plainHttp = false;   // on loopback only
   std::string account = "000000000000";
-  std::filesystem::path keyFile;      // CredentialKeys
-  std::string connectProxy = {};      // "127.0.0.1:8888"; empty: none
-  http::Wrap around = {};             // STS
+  std::filesystem::path keyFile;  // CredentialKeys
+  std::string connectProxy = {};  // "127.0.0.1:8888"; empty: none
+  http::Wrap around = {};         // STS
   http::Wrap aroundContainers = {};
   http::AddressRules rules = {};  // from where the documents of providers' issuers may be fetched
   std::chrono::seconds skew{0};   // how far the issuers' clocks may be off

@@ -58,11 +58,12 @@ class Due {
 
 // What one algorithm needs to have a signer, and the next one in time.
 std::optional<RotationStep> advance(const std::vector<KeyLife>& keys, const std::string& algorithm, const RotationPolicy& policy,
-                                    bool anySigner, WallTime now, Due& due) {
+                                    WallTime firstSigned, WallTime now, Due& due) {
   const KeyLife* active = signerOf(keys, algorithm);
   const KeyLife* published = newest(keys, algorithm, KeyState::Published, &KeyLife::published);
-  // Nobody can hold an old JWKS against us when nothing else could sign: at the first start, and after the only key was revoked.
-  if (published != nullptr && due.reached(anySigner ? published->published + untilSeen(policy) : now, now))
+  // Nobody can hold an old JWKS against us when nothing else could sign before: at the first start, and after the only key was revoked.
+  const bool unseen = published != nullptr && (active != nullptr || published->published > firstSigned);
+  if (published != nullptr && due.reached(unseen ? published->published + untilSeen(policy) : now, now))
     return RotationStep{.what = What::Activate, .subject = published->name};
   for (const KeyLife& key : keys)
     if (is(key, KeyState::Active) && key.algorithm == algorithm && &key != active)
@@ -106,8 +107,15 @@ RotationStep nextStep(const std::vector<KeyLife>& keys, const RotationPolicy& po
   Due due;
   const bool anySigner = std::any_of(keys.begin(), keys.end(), [](const KeyLife& key) { return is(key, KeyState::Active); });
   bool allSigned = true;
+  // The first keys are all published before one signs, so that none of them has to wait for the others' JWKS to be read again.
+  WallTime firstSigned = WallTime::max();
+  for (const KeyLife& key : keys)
+    if (anySigner && key.state != KeyState::Pending && key.state != KeyState::Published) firstSigned = std::min(firstSigned, key.activated);
+  for (const std::string& algorithm : policy.algorithms)
+    if (!anySigner && newest(keys, algorithm, KeyState::Published, &KeyLife::published) == nullptr)
+      return {.what = What::Create, .subject = nextName(keys, algorithm), .algorithm = algorithm};
   for (const std::string& algorithm : policy.algorithms) {
-    if (std::optional<RotationStep> step = advance(keys, algorithm, policy, anySigner, now, due)) return *std::move(step);
+    if (std::optional<RotationStep> step = advance(keys, algorithm, policy, firstSigned, now, due)) return *std::move(step);
     allSigned = allSigned && signerOf(keys, algorithm) != nullptr;
   }
   for (const KeyLife& key : keys)

@@ -162,9 +162,17 @@ TEST(KeyRotation, ARevokedSignerIsReplacedAtOnceWhenNothingElseCanSign) {
   EXPECT_EQ(ledger.at("rs256-1").state, KeyState::Retired);
 }
 
+TEST(KeyRotation, TheFirstKeysOfAllAlgorithmsSignAtOnce) {
+  Ledger ledger;
+  ledger.policy.algorithms = {"ES384", "EdDSA", "RS256"};
+  EXPECT_EQ(ledger.settle(), (Steps{What::Create, What::Generate, What::Create, What::Generate, What::Create, What::Generate,
+                                    What::Activate, What::Activate, What::Activate}));
+}
+
 TEST(KeyRotation, AnAlgorithmsChangeIsARotationToo) {
   Ledger ledger;
   ledger.settle();
+  ledger.now += 1s;
   ledger.policy.algorithms = {"ES256", "EdDSA"};
   EXPECT_EQ(ledger.settle(), (Steps{What::Create, What::Generate, What::Create, What::Generate}));
   EXPECT_EQ(ledger.at("rs256-1").state, KeyState::Active) << "until the new ones are seen by all";

@@ -17,7 +17,7 @@ constexpr std::string_view kPrefix = "/registry/signingkeys.identity.podpass.dev
 constexpr std::string_view kSecrets = "/registry/secrets/";
 constexpr auto kLook = 2s;  // how often the clock and the KEK file are looked at when nothing happens
 constexpr int kTries = 8;   // of a conditional write that others win
-constexpr int kStepsAtStart = 16;
+constexpr int kStepsAtStart = 32;
 constexpr auto kAdoption = 10min;  // between the sealing of a key from a file and its object there are milliseconds
 
 std::string objectKey(const std::string& name) { return std::string(kPrefix) + name; }

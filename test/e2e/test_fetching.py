@@ -70,7 +70,7 @@ def test_oidc_users_and_sts_obey(issuer, tmp_path):  # noqa: F811
                  str(issuer.data / "ca.crt"), "--fetch-deny", "127.0.0.0/8", "--skew", "30") as server:
         call = Call(server.url, Credentials(server.kubeconfig, tmp_path))
         assert call("GET", "/api", token=token_of(issuer, "kubernetes")).code != 200
-        form = ("Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn:aws:iam::000000000000:role/none&RoleSessionName=s"
+        form = ("Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn:aws:iam::000000000000:role/none&RoleSessionName=session"
                 "&WebIdentityToken=" + token_of(server, "sts.amazonaws.com"))
         sts = Call(json.loads((server.data / "endpoints.json").read_text())["sts"], Credentials(server.kubeconfig, tmp_path))
         answer = sts("POST", "/", form, headers={"Content-Type": "application/x-www-form-urlencoded"}, token="")

@@ -26,9 +26,10 @@ class Moving:
 
 
 def moved(moving, before):
-    """Started again with another issuer first; the port was free a moment ago."""
-    port = before.url.rsplit(":", 1)[1]
-    return moving.start("--port", port, "--issuer", before.url + "/new", "--issuer", before.url)
+    """Started again, on the port of before, with another issuer first."""
+    server = moving.start("--issuer", before.url + "/new", "--issuer", before.url)
+    assert server.url == before.url
+    return server
 
 
 def verified(call, issuer, token, **options):

@@ -102,6 +102,17 @@ Result<WebhookCertificate> webhookCertificate(api::Client& client, const Webhook
   }
 }
 
+namespace {
+
+// A webhook behind a URL may be another's, as the one of `podpass up` is: then it has an authority that we have never had.
+bool mayBeOurs(const json::object& webhook, const std::string& caPem) {
+  if (textAt(webhook, {"clientConfig", "url"}).empty()) return true;
+  const Result<std::string> held = base64Decode(textAt(webhook, {"clientConfig", "caBundle"}));
+  return held && caPem.find(held->substr(0, held->find("-----END CERTIFICATE-----"))) != std::string::npos;
+}
+
+}  // namespace
+
 Result<bool> registerCa(api::Client& client, const WebhookRegistration& registration, const std::string& caPem) {
   const std::string bundle = base64Encode(caPem);
   for (int attempt = 1;; ++attempt) {
@@ -112,6 +123,7 @@ Result<bool> registerCa(api::Client& client, const WebhookRegistration& registra
     if (json::value* webhooks = next.if_contains("webhooks"); webhooks != nullptr && webhooks->is_array())
       for (json::value& webhook : webhooks->get_array()) {
         if (!webhook.is_object() || textAt(webhook.get_object(), {"clientConfig", "caBundle"}) == bundle) continue;
+        if (!mayBeOurs(webhook.get_object(), caPem)) continue;
         makeObjectAt(webhook.get_object(), {"clientConfig"})["caBundle"] = bundle;
         changes = true;
       }

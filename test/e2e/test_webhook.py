@@ -225,6 +225,17 @@ def test_alone_it_makes_its_certificate_and_registers_its_authority(server, call
         call("DELETE", f"{path}/{configuration}")
 
 
+def test_beside_up_it_leaves_the_webhook_of_up_alone(server, call, namespace, tmp_path):
+    path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pod-identity-webhook"
+    before = call("GET", path).json["webhooks"]
+    with Standalone(tmp_path, server.kubeconfig, "--namespace", namespace) as one:
+        one.ports()
+        eventually(lambda: call("GET", f"/api/v1/namespaces/{namespace}/secrets/pod-identity-webhook").code == 200, what="its certificate")
+        make_account(call, namespace, "reader", ANNOTATED)
+        assert call("GET", path).json["webhooks"] == before
+    assert call("GET", path).json["webhooks"] == before
+
+
 def test_alone_it_is_small(server, namespace, tmp_path):
     with Standalone(tmp_path, server.kubeconfig, "--namespace", namespace, "--webhook-configuration", "none") as one:
         one.ports()

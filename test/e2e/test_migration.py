@@ -142,5 +142,6 @@ def test_keys_show_their_live_tokens_and_when_they_go(tmp_path):
         old = next(key for key in migration(server, 1)["keys"] if kid in key["name"])
         assert old["old"] and old["liveTokens"] == 3 and old["safeFrom"]
         assert [user["tokens"] for user in old["users"]] == [3]
-        podpass(server, "keys", "revoke", kid, "--yes")
+        name = next(key["metadata"]["name"] for key in keys if key["status"]["kid"] == kid)
+        podpass(server, "keys", "revoke", name, "--yes")
         eventually(lambda: next(key for key in migration(server, 0)["keys"] if kid in key["name"])["safe"], what="the end of the key")

@@ -177,6 +177,7 @@ Result<void> ControlPlane::assemble() {
                                    .maxTokenLife = std::chrono::seconds(flags_.maxTokenSeconds),
                                    .extendTokens = flags_.extendTokens,
                                    .jwksMaxAge = jwksMaxAge_,
+                                   .signsElsewhere = signingKeys_->token() != nullptr,
                                    .audit = audit_.get(),
                                    .inventory = inventory_.get()};
   apiServer_ = std::make_unique<server::ApiServer>(std::move(options), *registry_, *admission_, *authenticator_, *authorizer_, *issuer_,

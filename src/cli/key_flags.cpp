@@ -25,6 +25,15 @@ Result<std::vector<crypto::KeyPair>> readKeys(const fs::path& file) {
   return keys;
 }
 
+// The key that the URI names, and nullopt when it names only the token.
+Result<std::optional<crypto::KeyPair>> keyInToken(crypto::Pkcs11Token& token) {
+  const crypto::Pkcs11Uri& uri = token.uri();
+  if (!uri.namesObject()) return std::optional<crypto::KeyPair>();
+  Result<crypto::KeyPair> pair = token.keyPair({.label = uri.object, .id = uri.id});
+  if (!pair) return pair.error();
+  return std::optional(*std::move(pair));
+}
+
 std::vector<fs::path> clearKeyFiles(const fs::path& directory) {
   std::vector<fs::path> files{directory / "signing.key"};
   for (const std::string_view name : crypto::keyTypeNames()) files.push_back(directory / ("signing-" + std::string(name) + ".key"));
@@ -36,6 +45,14 @@ std::vector<fs::path> clearKeyFiles(const fs::path& directory) {
 }
 
 }  // namespace
+
+Result<std::shared_ptr<crypto::Pkcs11Token>> openPkcs11Token(const std::string& flag, const std::string& uri) {
+  const auto refused = [&](const Error& why) { return Error{why.reason, flag + ": " + why.sentence, why.fix, why.cause}; };
+  const Result<crypto::Pkcs11Uri> parsed = crypto::parsePkcs11Uri(uri);
+  if (!parsed) return refused(parsed.error());
+  Result<std::shared_ptr<crypto::Pkcs11Token>> token = crypto::Pkcs11Token::open(*parsed);
+  return token ? token : refused(token.error());
+}
 
 Result<std::chrono::seconds> parseDuration(std::string_view text) {
   const Error bad{Reason::BadRequest, "not a duration: " + quoted(text.substr(0, 64)), "write 90s, 15m, 1h30m or 30d"};
@@ -75,6 +92,12 @@ void KeyFlags::addTo(CLI::App& verb) {
   verb.add_option(
       "--kek-file", kekFile,
       "key-encryption key for signing keys and Secrets; default: the systemd credential podpass-kek, or kek in the data directory");
+  verb.add_option(
+      "--kek-pkcs11", kekPkcs11,
+      "PKCS#11 URI of an AES key: the key-encryption key lies in its file wrapped under it, and opens nothing without the token");
+  verb.add_option(
+      "--signing-key-pkcs11", signingKeyPkcs11,
+      "PKCS#11 URI of a token: new signing keys are made there and never leave it; with object= or id=, the key that signs first");
   verb.add_option("--service-account-signing-key-file", signingKeyFile, "take over this private key: it signs until the next rotation");
   verb.add_option("--service-account-key-file", keyFiles, "accept tokens signed with the keys in this PEM file too; repeatable");
 }
@@ -96,6 +119,20 @@ Result<token::SigningKeys::Settings> KeyFlags::settings() const {
                  "a key must be seen by all before it signs"};
   settings.every = *every;
   settings.cacheLife = *cacheLife;
+  if (!signingKeyPkcs11.empty()) {
+    bool edwards = *standard == crypto::KeyType::Ed25519;
+    for (const auto& [audience, type] : settings.algorithms.forAudience) edwards = edwards || type == crypto::KeyType::Ed25519;
+    if (edwards) return Error{Reason::BadRequest, "a PKCS#11 token holds RSA and EC keys here, not EdDSA", "choose another algorithm"};
+    Result<std::shared_ptr<crypto::Pkcs11Token>> token = openPkcs11Token("--signing-key-pkcs11", signingKeyPkcs11);
+    if (!token) return token.error();
+    settings.token = *std::move(token);
+    const Result<std::optional<crypto::KeyPair>> named = keyInToken(*settings.token);
+    if (!named) return named.error();
+    if (*named && !signingKeyFile.empty())
+      return Error{Reason::BadRequest, "--service-account-signing-key-file and --signing-key-pkcs11 both name the key that signs first",
+                   "leave object= and id= out of the URI: then the next rotation makes its key in the token"};
+    if (*named && (*named)->type() && algorithm == "RS256") settings.algorithms.standard = *(*named)->type();
+  }
   if (signingKeyFile.empty()) return settings;
   Result<std::vector<crypto::KeyPair>> taken = readKeys(signingKeyFile);  // what is taken over says what comes next
   if (!taken) return taken.error();
@@ -106,12 +143,18 @@ Result<token::SigningKeys::Settings> KeyFlags::settings() const {
 }
 
 Result<std::unique_ptr<token::KeyEncryption>> KeyFlags::openKeyEncryption(const fs::path& dataDirectory) const {
-  if (!kekFile.empty()) return token::KeyEncryption::open(kekFile, false);
+  std::shared_ptr<crypto::Pkcs11Token> token;
+  if (!kekPkcs11.empty()) {
+    Result<std::shared_ptr<crypto::Pkcs11Token>> opened = openPkcs11Token("--kek-pkcs11", kekPkcs11);
+    if (!opened) return opened.error();
+    token = *std::move(opened);
+  }
+  if (!kekFile.empty()) return token::KeyEncryption::open(kekFile, false, std::move(token));
   std::error_code ignored;
   const char* credentials = std::getenv("CREDENTIALS_DIRECTORY");  // systemd: LoadCredentialEncrypted=podpass-kek
   if (credentials != nullptr && fs::exists(fs::path(credentials) / "podpass-kek", ignored))
-    return token::KeyEncryption::open(fs::path(credentials) / "podpass-kek", false);
-  return token::KeyEncryption::open(dataDirectory / "kek", true);
+    return token::KeyEncryption::open(fs::path(credentials) / "podpass-kek", false, std::move(token));
+  return token::KeyEncryption::open(dataDirectory / "kek", true, std::move(token));
 }
 
 Result<void> KeyFlags::open(token::SigningKeys& keys, const fs::path& dataDirectory) const {
@@ -122,6 +165,12 @@ Result<void> KeyFlags::open(token::SigningKeys& keys, const fs::path& dataDirect
     Result<std::vector<crypto::KeyPair>> pairs = readKeys(file);
     if (!pairs) return pairs.error();
     if (Result<void> kept = keys.adopt(pairs->front()); !kept) return kept;
+  }
+  if (keys.token()) {
+    const Result<std::optional<crypto::KeyPair>> named = keyInToken(*keys.token());
+    if (!named) return named.error();
+    if (*named)
+      if (Result<void> kept = keys.adopt(**named); !kept) return kept;
   }
   for (const std::string& file : keyFiles) {
     Result<std::vector<crypto::KeyPair>> pairs = readKeys(file);

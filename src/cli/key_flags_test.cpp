@@ -55,7 +55,7 @@ TEST(KeyFlags, SayWhatIsWrongWithThem) {
 
 TEST(KeyFlags, TakeTheKekFromAFileACredentialOrMakeOne) {
   const Directory directory;
-  const std::string line(token::newKekLine().reveal());
+  const std::string line(token::newKekLine()->reveal());
   const std::string own = directory.write("own", line),
                     name = (*KeyFlags{.kekFile = own}.openKeyEncryption(directory.path))->envelope()->current();
   directory.write("podpass-kek", line);

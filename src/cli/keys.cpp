@@ -8,6 +8,7 @@
 #include "api/codec.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "cli/key_flags.h"
 #include "cli/table_text.h"
 #include "cli/verbs.h"
 #include "client/remote_client.h"
@@ -26,7 +27,8 @@ constexpr auto kRepublish = 60s;  // while watching: also when nothing was heard
 
 struct KeysOptions {
   client::AccessChoice access = {};
-  std::string output = "text", algorithm = {}, key = {}, directory = {}, issuer = {}, kekFile = {}, newKekFile = {};
+  std::string output = "text", algorithm = {}, key = {}, directory = {}, issuer = {}, kekFile = {}, newKekFile = {}, kekPkcs11 = {},
+              object = {};
   bool yes = false, watch = false;
 };
 
@@ -74,16 +76,21 @@ Result<int> list(client::RemoteClient& client, const KeysOptions& options) {
     std::fputs(options.output == "json" ? (json::serialize(all) + "\n").c_str() : api::toYaml(all).c_str(), stdout);
     return kYes;
   }
-  std::vector<std::vector<std::string>> rows{{"NAME", "KID", "ALGORITHM", "STATE", "TOKENS", "TOKENS UNTIL"}};
+  std::vector<std::vector<std::string>> rows{{"NAME", "KID", "ALGORITHM", "STATE", "TOKENS", "TOKENS UNTIL", "HELD BY"}};
+  std::string messages;
   for (const json::object& key : *keys) {
     const auto text = [&](std::initializer_list<std::string_view> path) {
       const std::string_view found = textAt(key, path);
       return found.empty() ? std::string("-") : std::string(found);
     };
+    const std::string heldBy = booleanAt(key, {"status", "verifyOnly"}) ? "others" : text({"status", "heldBy"});
     rows.push_back({text({"metadata", "name"}), text({"status", "kid"}), text({"spec", "algorithm"}), stateOf(key),
-                    std::to_string(integerAt(key, {"status", "liveTokens"})), text({"status", "tokensUntil"})});
+                    std::to_string(integerAt(key, {"status", "liveTokens"})), text({"status", "tokensUntil"}),
+                    heldBy == "-" ? "podpass" : heldBy});
+    if (const std::string_view message = textAt(key, {"status", "message"}); !message.empty())
+      messages += std::string(textAt(key, {"metadata", "name"})) + ": " + std::string(message) + "\n";
   }
-  std::fputs(tableText(rows).c_str(), stdout);
+  std::fputs((tableText(rows) + messages).c_str(), stdout);
   return kYes;
 }
 
@@ -104,6 +111,7 @@ Result<int> rotate(client::RemoteClient& client, const KeysOptions& options) {
   for (char& c : prefix) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   json::object metadata{{"generateName", prefix}};
   json::object spec{{"algorithm", algorithm}};
+  if (!options.object.empty()) spec["object"] = options.object;
   json::object object{
       {"apiVersion", "identity.podpass.dev/v1"}, {"kind", "SigningKey"}, {"metadata", std::move(metadata)}, {"spec", std::move(spec)}};
   const Result<DocumentPtr> made = client.create(kind(), "", std::move(object));
@@ -296,11 +304,22 @@ Secret asLines(std::string text) {
 Result<int> rewrap(client::RemoteClient& client, const KeysOptions& options) {
   Result<std::string> present = readFile(options.kekFile, 64u << 10);
   if (!present) return present.error();
+  std::shared_ptr<crypto::Pkcs11Token> token;
+  if (!options.kekPkcs11.empty()) {
+    Result<std::shared_ptr<crypto::Pkcs11Token>> opened = openPkcs11Token("--kek-pkcs11", options.kekPkcs11);
+    if (!opened) return opened.error();
+    token = *std::move(opened);
+  }
+  if (!token && present->starts_with("wrapped:") && options.newKekFile.empty())
+    return Error{Reason::BadRequest, options.kekFile + " is wrapped by a PKCS#11 token, and the new key would lie in the clear",
+                 "give the server's --kek-pkcs11; or a key in the clear by --new-kek-file"};
+  const Result<Secret> made = token::newKekLine(token.get());
+  if (!made) return made.error();
   Result<std::string> given =
-      options.newKekFile.empty() ? Result<std::string>(std::string(token::newKekLine().reveal())) : readFile(options.newKekFile, 64u << 10);
+      options.newKekFile.empty() ? Result<std::string>(std::string(made->reveal())) : readFile(options.newKekFile, 64u << 10);
   if (!given) return given.error();
   const Secret before = asLines(*std::move(present)), after = asLines(*std::move(given));
-  Result<crypto::Envelope> next = token::readKeks(after.reveal());
+  Result<crypto::Envelope> next = token::readKeks(after.reveal(), token.get());
   if (!next) return Error{next.error().reason, "the new key: " + next.error().sentence, next.error().fix};
   const Secret both = joined(after, before);
   if (Result<void> written = writeFileAtomically(options.kekFile, both.reveal(), 0600); !written) return written.error();
@@ -348,6 +367,9 @@ void addKeys(CLI::App& app, Chosen& chosen) {
       ->capture_default_str();
   addKeysVerb(*keys, chosen, options, "rotate", "change to a new signing key, online and without a refused token", rotate)
       ->add_option("--algorithm", options->algorithm, "of the new key; default: the present one's");
+  keys->get_subcommand("rotate")->add_option(
+      "--object", options->object,
+      "label of a key in the server's PKCS#11 token (--signing-key-pkcs11) to change to, instead of a new one");
   CLI::App* revoking = addKeysVerb(*keys, chosen, options, "revoke", "end a key at once, and all tokens that it signed", revoke);
   revoking->add_option("key", options->key, "its kid or name")->required();
   revoking->add_flag("--yes", options->yes, "do it; without, only what would break is told");
@@ -361,6 +383,7 @@ void addKeys(CLI::App& app, Chosen& chosen) {
   rewrapping->add_option("kek-file", options->kekFile, "the file that the server reads (--kek-file, or kek in its data directory)")
       ->required();
   rewrapping->add_option("--new-kek-file", options->newKekFile, "the new key; default: one is made");
+  rewrapping->add_option("--kek-pkcs11", options->kekPkcs11, "the server's --kek-pkcs11: the new key is wrapped under that AES key");
 }
 
 }  // namespace podpass::cli

@@ -204,6 +204,7 @@ class KeyPair::Contexts {
  public:
   explicit Contexts(EVP_PKEY* key) : key_(key), curve_(curveOf(key)), hash_(hashFor(key)) {}
   [[nodiscard]] const Curve* curve() const { return curve_; }
+  [[nodiscard]] const EVP_MD* hash() const { return hash_; }
 
   bool sign(std::string_view message, std::string& signature) {
     std::size_t length = signature.size();
@@ -267,6 +268,11 @@ class KeyPair::Contexts {
   const EVP_MD* hash_;
   std::mutex mutex_;
   Idle signing_, verifying_;
+};
+
+struct KeyPair::Elsewhere {
+  std::string heldBy;
+  SignDigest sign;
 };
 
 KeyPair::KeyPair(std::shared_ptr<evp_pkey_st> key) : key_(std::move(key)), contexts_(std::make_shared<Contexts>(key_.get())) {}
@@ -435,7 +441,19 @@ Result<KeyPair> KeyPair::fromEd25519(std::string_view x) {
   return KeyPair(*std::move(owner));
 }
 
+KeyPair KeyPair::heldElsewhere(const KeyPair& publicHalf, std::string heldBy, SignDigest sign) {
+  KeyPair pair(publicHalf.key_);
+  pair.elsewhere_ = std::make_shared<const Elsewhere>(Elsewhere{std::move(heldBy), std::move(sign)});
+  return pair;
+}
+
+const std::string& KeyPair::heldBy() const {
+  static const std::string here;
+  return elsewhere_ ? elsewhere_->heldBy : here;
+}
+
 bool KeyPair::hasPrivate() const {
+  if (elsewhere_) return true;
   if (EVP_PKEY_get_base_id(key_.get()) == EVP_PKEY_ED25519) {
     std::size_t length = 0;
     return EVP_PKEY_get_raw_private_key(key_.get(), nullptr, &length) == 1;
@@ -482,6 +500,7 @@ std::string KeyPair::publicPem() const {
 }
 
 Secret KeyPair::privatePem() const {
+  if (elsewhere_) return Secret();
   const Bio sink(BIO_new(BIO_s_secmem()));
   PEM_write_bio_PKCS8PrivateKey(sink.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr);
   char* text = nullptr;
@@ -490,6 +509,18 @@ Secret KeyPair::privatePem() const {
 }
 
 Result<std::string> KeyPair::sign(std::string_view message) const {
+  if (elsewhere_) {
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int size = 0;
+    if (contexts_->hash() == nullptr || EVP_Digest(message.data(), message.size(), digest, &size, contexts_->hash(), nullptr) != 1)
+      return Error{Reason::Internal, "this kind of key signs no digest"};
+    Result<std::string> signature = elsewhere_->sign(std::string_view(reinterpret_cast<const char*>(digest), size));
+    // a fault in somebody's RSA gives its key away, and a token that nobody accepts helps nobody
+    if (signature && !verify(message, *signature))
+      return Error{Reason::Internal, elsewhere_->heldBy + " signs, but not with the private half of its public key",
+                   "put the right public key beside it"};
+    return signature;
+  }
   std::string signature(static_cast<std::size_t>(EVP_PKEY_get_size(key_.get())), '\0');
   if (!contexts_->sign(message, signature)) {
     ERR_clear_error();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,16 +38,22 @@ class KeyPair {
   static Result<KeyPair> fromRsaComponents(std::string_view n, std::string_view e);                    // big-endian
   static Result<KeyPair> fromEcPoint(std::string_view curve, std::string_view x, std::string_view y);  // "P-256", …
   static Result<KeyPair> fromEd25519(std::string_view x);
+  // Makes the signature of a digest (of the key's own hash) in the form that sign() gives. Thread-safe.
+  using SignDigest = std::function<Result<std::string>(std::string_view digest)>;
+  // An RSA or EC key whose private half is in other hands: `heldBy` says whose, for people.
+  static KeyPair heldElsewhere(const KeyPair& publicHalf, std::string heldBy, SignDigest sign);
 
-  [[nodiscard]] bool hasPrivate() const;
-  [[nodiscard]] std::string algorithm() const;  // JOSE: RS256, ES256, ES384, ES512, EdDSA; "" for others
+  [[nodiscard]] bool hasPrivate() const;            // it can sign, here or elsewhere
+  [[nodiscard]] const std::string& heldBy() const;  // "" when the private half is here, or nowhere
+  [[nodiscard]] std::string algorithm() const;      // JOSE: RS256, ES256, ES384, ES512, EdDSA; "" for others
   [[nodiscard]] int bits() const;
   [[nodiscard]] std::optional<KeyType> type() const;  // nullopt: a size that podpass verifies with, but does not make (RSA 8192)
   [[nodiscard]] std::string publicDer() const;        // SubjectPublicKeyInfo
   [[nodiscard]] std::string publicPem() const;
-  [[nodiscard]] Secret privatePem() const;  // PKCS#8
+  [[nodiscard]] Secret privatePem() const;  // PKCS#8; empty when it is held elsewhere
 
-  // JOSE signature forms: RSA PKCS#1 v1.5 with SHA-256; ECDSA as fixed-width r‖s with the curve's hash; Ed25519 as is.
+  // JOSE signature forms: RSA PKCS#1 v1.5 with SHA-256; ECDSA as fixed-width r‖s with the curve's hash; Ed25519 as is. What was signed
+  // elsewhere has been verified. Unavailable: who holds the key does not answer.
   [[nodiscard]] Result<std::string> sign(std::string_view message) const;
   [[nodiscard]] bool verify(std::string_view message, std::string_view signature) const;
   // RSA PKCS#1 v1.5 with SHA-384 or SHA-512 (`bits`), as issuers elsewhere may sign; false for keys that are not RSA.
@@ -61,9 +68,11 @@ class KeyPair {
  private:
   friend Result<std::vector<KeyPair>> readPemKeys(std::string_view text);
   class Contexts;
+  struct Elsewhere;
   explicit KeyPair(std::shared_ptr<evp_pkey_st> key);
   std::shared_ptr<evp_pkey_st> key_;
   std::shared_ptr<Contexts> contexts_;  // ready for the next signature
+  std::shared_ptr<const Elsewhere> elsewhere_;
 };
 
 }  // namespace podpass::crypto

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kWarningBytes = 4096;  // all of them; clients limit their headers
 constexpr std::size_t kWarningLength = 256;
+constexpr std::size_t kRemoteSigners = 16;  // threads that wait for signatures which are made elsewhere
 
 std::string warningHeader(std::string_view warning) {
   std::string escaped;
@@ -73,7 +74,9 @@ struct ApiServer::Parts {
         authorizer(authz),
         documents(std::move(options.serverAddress), std::move(options.jwksUri), options.jwksMaxAge, registry.store(),
                   options.issuers.empty() ? std::vector{issuer.url()} : options.issuers, ring, tokens.revocations(), stopping),
-        tokenRequests({options.maxTokenLife, options.extendTokens}, registry, admission, issuer, tokens, time, signers),
+        remoteSigners(options.signsElsewhere ? std::make_unique<asio::thread_pool>(kRemoteSigners) : nullptr),
+        tokenRequests({options.maxTokenLife, options.extendTokens}, registry, admission, issuer, tokens, time,
+                      remoteSigners ? *remoteSigners : signers),
         reviews(tokens, authn.oidc(), authz, time, signers),
         resources(registry, authz, tokenRequests, reviews, time, stopping, nodeAccess, waiters) {}
 
@@ -90,6 +93,7 @@ struct ApiServer::Parts {
   std::atomic<api::NodeAccess*> nodeAccess = nullptr;
   Metrics metrics;
   Documents documents;
+  std::unique_ptr<asio::thread_pool> remoteSigners;  // a slow token or signer must not hold up who verifies
   TokenRequests tokenRequests;
   Reviews reviews;
   Resources resources;
@@ -162,6 +166,7 @@ ApiServer::ApiServer(ApiServerOptions options, Registry& registry, const Admissi
     : parts_(new Parts(std::move(options), registry, admission, authenticator, authorizer, issuer, verifier, ring, clock)) {}
 
 ApiServer::~ApiServer() {
+  if (parts_->remoteSigners) parts_->remoteSigners->join();
   parts_->signers.join();
   parts_->waiters.join();
 }

@@ -24,6 +24,7 @@ struct ApiServerOptions {
   std::chrono::seconds maxTokenLife{0};         // --service-account-max-token-expiration; 0: no limit
   bool extendTokens = true;                     // --service-account-extend-token-expiration
   std::chrono::seconds jwksMaxAge{3600};        // --jwks-max-age: how long relying parties may keep the issuer's documents
+  bool signsElsewhere = false;                  // tokens: a signature is waited for, not computed
   AuditLog* audit = nullptr;                    // outlives the server; null: nothing is written
   const token::Inventory* inventory = nullptr;  // for metrics; outlives the server
 };

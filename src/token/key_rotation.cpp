@@ -42,6 +42,11 @@ const KeyLife* newest(const std::vector<KeyLife>& keys, std::string_view algorit
   return found;
 }
 
+// A key for the algorithm was asked for, and cannot be made just now: another one could not be either.
+bool isStuck(const std::vector<KeyLife>& keys, const std::string& algorithm) {
+  return std::any_of(keys.begin(), keys.end(), [&](const KeyLife& key) { return key.stuck && key.algorithm == algorithm; });
+}
+
 // Collects the earliest time at which something falls due, while rules are tried one by one.
 class Due {
  public:
@@ -71,7 +76,8 @@ std::optional<RotationStep> advance(const std::vector<KeyLife>& keys, const std:
   if (published != nullptr) return std::nullopt;
   const bool old =
       active != nullptr && policy.every > 0s && due.reached(active->activated + std::max(policy.every - untilSeen(policy), 0s), now);
-  if (active == nullptr || old) return RotationStep{.what = What::Create, .subject = nextName(keys, algorithm), .algorithm = algorithm};
+  if ((active == nullptr || old) && !isStuck(keys, algorithm))
+    return RotationStep{.what = What::Create, .subject = nextName(keys, algorithm), .algorithm = algorithm};
   return std::nullopt;
 }
 
@@ -103,7 +109,7 @@ RotationStep nextStep(const std::vector<KeyLife>& keys, const RotationPolicy& po
   for (const KeyLife& key : keys)
     if (key.revoked && key.state != KeyState::Retired) return {.what = What::Drop, .subject = key.name};
   for (const KeyLife& key : keys)
-    if (is(key, KeyState::Pending)) return {.what = What::Generate, .subject = key.name};
+    if (is(key, KeyState::Pending) && !key.stuck) return {.what = What::Generate, .subject = key.name};
   Due due;
   const bool anySigner = std::any_of(keys.begin(), keys.end(), [](const KeyLife& key) { return is(key, KeyState::Active); });
   bool allSigned = true;
@@ -112,7 +118,7 @@ RotationStep nextStep(const std::vector<KeyLife>& keys, const RotationPolicy& po
   for (const KeyLife& key : keys)
     if (anySigner && key.state != KeyState::Pending && key.state != KeyState::Published) firstSigned = std::min(firstSigned, key.activated);
   for (const std::string& algorithm : policy.algorithms)
-    if (!anySigner && newest(keys, algorithm, KeyState::Published, &KeyLife::published) == nullptr)
+    if (!anySigner && newest(keys, algorithm, KeyState::Published, &KeyLife::published) == nullptr && !isStuck(keys, algorithm))
       return {.what = What::Create, .subject = nextName(keys, algorithm), .algorithm = algorithm};
   for (const std::string& algorithm : policy.algorithms) {
     if (std::optional<RotationStep> step = advance(keys, algorithm, policy, firstSigned, now, due)) return *std::move(step);

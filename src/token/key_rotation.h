@@ -25,6 +25,7 @@ struct KeyLife {
   KeyState state = KeyState::Pending;
   bool revoked = false;
   bool unbounded = false;  // others signed with it: nobody here knows how long those tokens live
+  bool stuck = false;      // Pending, and it cannot be made just now: the others go on without it
   WallTime published{}, activated{}, retiring{}, retired{};
   WallTime tokensUntil{};        // no token that we signed with it lives longer; the epoch: none was signed
   WallTime legacyTokensMoved{};  // the epoch: not yet

@@ -210,5 +210,26 @@ TEST(KeyRotation, NamesSeriesOfOneAlgorithmApart) {
   EXPECT_EQ(ledger.next(), (RotationStep{.what = What::Create, .subject = "rs256-3", .algorithm = "RS256"}));
 }
 
+TEST(KeyRotation, AKeyThatCannotBeMadeAsksForNoOtherAndHoldsUpNone) {
+  Ledger first;  // nothing has ever signed
+  first.policy.algorithms = {"ES256", "RS256"};
+  first.keys = {{.name = "es256-1", .algorithm = "ES256", .stuck = true}};
+  EXPECT_EQ(first.settle(), (std::vector{What::Create, What::Generate, What::Activate})) << "the other algorithm goes on";
+  EXPECT_EQ(first.at("rs256-1").state, KeyState::Active);
+  EXPECT_EQ(first.keys.size(), 2u) << "no es256-2";
+  Ledger alone;
+  alone.keys = {{.name = "rs256-1", .algorithm = "RS256", .stuck = true}};
+  EXPECT_EQ(alone.settle(), std::vector<What>{});
+
+  Ledger due;  // the next rotation by the clock is long due
+  due.policy.every = 24h;
+  due.keys = {{.name = "rs256-1", .algorithm = "RS256", .state = KeyState::Active, .published = kStart, .activated = kStart},
+              {.name = "rs256-2", .algorithm = "RS256", .stuck = true}};
+  due.now += 100h;
+  EXPECT_EQ(due.settle(), std::vector<What>{});
+  due.at("rs256-2").stuck = false;
+  EXPECT_EQ(due.settle(), std::vector{What::Generate}) << "it can be made again";
+}
+
 }  // namespace
 }  // namespace podpass::token

@@ -51,6 +51,11 @@ json::object newObject(const std::string& name, const std::string& algorithm, Wa
           {"spec", json::object{{"algorithm", algorithm}}}};
 }
 
+// What a key that is made in a token is called there.
+std::string tokenLabel(const std::string& name) { return "podpass " + name; }
+
+constexpr std::string_view kMade = " made";  // behind the URI of a key that is ours to destroy
+
 // The token of a token Secret, "" when it is none.
 std::string legacyToken(const json::object& secret) {
   if (textAt(secret, {"type"}) != "kubernetes.io/service-account-token") return {};
@@ -64,6 +69,7 @@ struct SigningKeys::Kept {
   KeyLife life;
   DocumentPtr document;
   std::string uid, kid, sealedBy;
+  std::string object;  // spec.object: the label of an operator's key
   bool imported = false, verifyOnly = false;
 };
 
@@ -71,7 +77,7 @@ struct SigningKeys::Kept {
 struct SigningKeys::Shared {
   std::mutex mutex;
   std::condition_variable wake;
-  bool changed = false, stopping = false;
+  bool changed = false, stopping = false, retry = false;
   struct Resealed {
     std::size_t round;
     bool good;
@@ -103,6 +109,7 @@ Result<std::vector<SigningKeys::Kept>> SigningKeys::read() const {
     kept.uid = textAt(object, {"metadata", "uid"});
     kept.kid = textAt(object, {"status", "kid"});
     kept.sealedBy = textAt(object, {"status", "sealedBy"});
+    kept.object = textAt(object, {"spec", "object"});
     kept.imported = booleanAt(object, {"status", "imported"});
     kept.verifyOnly = booleanAt(object, {"status", "verifyOnly"});
     kept.life = {.name = std::string(textAt(object, {"metadata", "name"})),
@@ -137,11 +144,15 @@ Result<void> SigningKeys::write(Kept kept) {
   return written ? Result<void>() : Result<void>(written.error());
 }
 
-// What only verifies is sealed, too: not to hide it, but because nobody else can seal.
-Result<std::string> SigningKeys::seal(const std::string& uid, const crypto::KeyPair& pair, std::optional<std::uint64_t> expected) {
+// What only verifies is sealed, too, and where a token holds the private half: not to hide it, but because nobody else can seal.
+Result<std::string> SigningKeys::seal(const std::string& uid, const crypto::KeyPair& pair, std::optional<std::uint64_t> expected,
+                                      bool made) {
   const std::shared_ptr<const crypto::Envelope> envelope = encryption_.envelope();
   const std::string place = placeOf(uid);
-  const Secret pem = pair.hasPrivate() ? pair.privatePem() : Secret(pair.publicPem());
+  const std::string held = pair.heldBy() + std::string(made ? kMade : "") + "\n";
+  const Secret pem = !pair.heldBy().empty() ? Secret(held + pair.publicPem())
+                     : pair.hasPrivate()    ? pair.privatePem()
+                                            : Secret(pair.publicPem());
   json::object value{{"metadata", json::object{{"name", uid}, {"creationTimestamp", rfc3339(clock_.now())}}},
                      {"sealed", envelope->seal(pem.reveal(), place)}};
   const Result<Entry> stored = commit(store_, {place, std::move(value), expected});
@@ -149,22 +160,43 @@ Result<std::string> SigningKeys::seal(const std::string& uid, const crypto::KeyP
   return envelope->current();
 }
 
-Result<crypto::KeyPair> SigningKeys::sealedKey(const std::string& uid) const {
+Result<Secret> SigningKeys::sealedText(const std::string& uid) const {
   const std::string place = placeOf(uid);
   const DocumentPtr document = store_.get(place);
   if (!document)
     return Error{Reason::NotFound, "the key is not sealed under " + place, "a key from a file is taken when its flag is given"};
-  Result<Secret> pem = encryption_.envelope()->open(textAt(document->value, {"sealed"}), place);
+  return encryption_.envelope()->open(textAt(document->value, {"sealed"}), place);
+}
+
+Result<crypto::KeyPair> SigningKeys::sealedKey(const std::string& uid, bool signs) const {
+  const Result<Secret> pem = sealedText(uid);
   if (!pem) return pem.error();
+  if (crypto::isPkcs11Uri(pem->reveal())) return keyInToken(pem->reveal(), signs);
   return pem->reveal().find("PRIVATE KEY") == std::string_view::npos ? crypto::KeyPair::fromPublicPem(pem->reveal())
                                                                      : crypto::KeyPair::fromPrivatePem(pem->reveal());
+}
+
+// Who only verifies needs no token. What a token refuses is Unavailable, as nothing is wrong with the key.
+Result<crypto::KeyPair> SigningKeys::keyInToken(std::string_view text, bool signs) const {
+  const std::string_view heldBy = text.substr(0, text.find_first_of(" \n"));
+  const Result<crypto::KeyPair> half = crypto::KeyPair::fromPublicPem(text.substr(std::min(text.find('\n'), text.size())));
+  if (!half || !signs) return half;
+  if (!settings_.token)
+    return Error{Reason::Unavailable, "a signing key is held by " + std::string(heldBy) + ", and no PKCS#11 token is given",
+                 "give --signing-key-pkcs11 URI"};
+  const Result<crypto::Pkcs11Uri> uri = crypto::parsePkcs11Uri(heldBy);
+  if (!uri) return uri.error();
+  // by its id where it has one, as labels can be changed
+  const crypto::Pkcs11Object name = uri->id.empty() ? crypto::Pkcs11Object{.label = uri->object} : crypto::Pkcs11Object{.id = uri->id};
+  Result<crypto::KeyPair> pair = settings_.token->keyPair(name, half->publicDer());
+  return pair ? pair : Error{Reason::Unavailable, pair.error().sentence, pair.error().fix, pair.error().cause};
 }
 
 Result<KeyPtr> SigningKeys::keyOf(const Kept& kept) {
   const bool signs = kept.life.state == KeyState::Active;
   KeyPtr& loaded = loaded_[kept.uid + (signs ? "/private" : "/public")];
   if (!loaded) {
-    Result<crypto::KeyPair> pair = sealedKey(kept.uid);
+    Result<crypto::KeyPair> pair = sealedKey(kept.uid, signs);
     if (pair && signs && !pair->hasPrivate()) return Error{Reason::Internal, "the private half is not here"};
     if (pair && !signs) pair = crypto::KeyPair::fromPublicDer(pair->publicDer());  // no more in memory than is needed
     Result<jose::Key> key = pair ? jose::makeKey(*std::move(pair)) : Result<jose::Key>(pair.error());
@@ -234,6 +266,7 @@ Result<void> SigningKeys::adopt(const crypto::KeyPair& pair) {
   if (state == KeyState::Active) setTime(status, "activatedTime", now);
   if (state == KeyState::Retiring) setTime(status, "retiringTime", now);
   if (!pair.hasPrivate()) status["verifyOnly"] = true;
+  if (!pair.heldBy().empty()) status["heldBy"] = pair.heldBy();
   const Result<std::string> sealedBy = seal(std::string(textAt(object, {"metadata", "uid"})), pair);
   if (!sealedBy) return sealedBy.error();
   status["sealedBy"] = *sealedBy;
@@ -258,6 +291,7 @@ Result<void> SigningKeys::adoptAgain(const Kept& kept, const crypto::KeyPair& pa
   status.erase("verifyOnly");
   status.erase("retiringTime");
   status["state"] = nameOf(KeyState::Published);  // as it was all the time
+  if (!pair.heldBy().empty()) status["heldBy"] = pair.heldBy();
   status["sealedBy"] = *sealedBy;
   const Result<Entry> written = commit(store_, {objectKey(kept.life.name), std::move(object), kept.document->revision});
   if (!written) return isRace(written.error()) ? Result<void>() : Result<void>(written.error());
@@ -266,14 +300,17 @@ Result<void> SigningKeys::adoptAgain(const Kept& kept, const crypto::KeyPair& pa
 }
 
 Result<void> SigningKeys::open() {
+  Result<void> failed;
   for (int step = 0; step < kStepsAtStart; ++step) {
     const Result<RotationStep> done = advance();
-    if (!done && !isRace(done.error())) return done.error();
-    if (done && done->what == RotationStep::What::Wait) break;
+    if (!done && !isRace(done.error())) failed = done.error();
+    if (!failed || (done && done->what == RotationStep::What::Wait)) break;
   }
   const std::lock_guard lock(steps_);
   if (Result<void> clean = unsealLeftovers(); !clean) return clean;
-  return reload();
+  const Result<void> loaded = reload();
+  if (loaded && !failed) log::error("signing key rotation failed", {{"err", log::chain(failed.error())}});  // the keys that are there sign
+  return loaded || failed ? loaded : failed;
 }
 
 // What a crash between the end of a key, or of its object, and the removal of what was sealed has left. A young one without an object may
@@ -289,7 +326,7 @@ Result<void> SigningKeys::unsealLeftovers() {
     const Result<WallTime> made = parseRfc3339(textAt(entry.document->value, {"metadata", "creationTimestamp"}));
     const bool needed = kept != all->end() ? kept->life.state != KeyState::Retired : made && *made > clock_.now() - kAdoption;
     if (needed) continue;
-    if (Result<void> gone = unseal(uid); !gone) return gone;
+    if (Result<void> gone = unseal(uid); !gone && gone.error().reason != Reason::Unavailable) return gone;
     log::info("leftover of a signing key removed", {{"uid", uid}});
   }
   return {};
@@ -303,13 +340,18 @@ Result<void> SigningKeys::create(const std::string& name, const std::string& alg
 // First the private half, under the object's uid, where only one server can put it; then what the object says of it. Who comes second, or
 // after a crash between the two, finds the first's.
 Result<void> SigningKeys::generate(const Kept& kept) {
-  Result<crypto::KeyPair> pair = sealedKey(kept.uid);
+  Result<crypto::KeyPair> pair = sealedKey(kept.uid, true);
   if (!pair && pair.error().reason == Reason::NotFound) {
-    const Result<crypto::KeyType> type = crypto::keyTypeNamed(kept.life.algorithm);
-    if (!type) return type.error();
-    pair = crypto::KeyPair::generate(*type);
+    const Result<std::vector<Kept>> all = read();
+    if (!all) return all.error();
+    pair = makePair(kept, *all);
     if (!pair) return pair.error();
-    if (Result<std::string> stored = seal(kept.uid, *pair); !stored) return stored.error();
+    const bool made = !pair->heldBy().empty() && kept.object.empty();
+    if (Result<std::string> stored = seal(kept.uid, *pair, 0, made); !stored) {
+      const Result<crypto::Pkcs11Uri> uri = crypto::parsePkcs11Uri(pair->heldBy());
+      if (made && uri) (void)settings_.token->destroy({.label = uri->object, .id = uri->id});  // another server was faster
+      return stored.error();
+    }
   }
   if (!pair) return pair.error();
   Result<jose::Key> key = jose::makeKey(*pair);
@@ -320,9 +362,43 @@ Result<void> SigningKeys::generate(const Kept& kept) {
   const DocumentPtr sealed = store_.get(placeOf(kept.uid));
   if (!sealed) return Error{Reason::NotFound, "another server has removed signing key " + kept.life.name};
   status["sealedBy"] = crypto::Envelope::kekOf(textAt(sealed->value, {"sealed"}));
+  if (!pair->heldBy().empty()) status["heldBy"] = pair->heldBy();
   setTime(status, "publishedTime", wholeSecond(clock_.now()));
   const Result<Entry> written = commit(store_, {objectKey(kept.life.name), std::move(object), kept.document->revision});
   return written ? Result<void>() : Result<void>(written.error());
+}
+
+Result<crypto::KeyPair> SigningKeys::makePair(const Kept& kept, const std::vector<Kept>& all) const {
+  const Result<crypto::KeyType> type = crypto::keyTypeNamed(kept.life.algorithm);
+  if (!type) return type.error();
+  if (kept.object.empty())
+    return settings_.token ? settings_.token->generate(*type, {.label = tokenLabel(kept.life.name), .id = randomBytes(16)})
+                           : crypto::KeyPair::generate(*type);
+  if (!settings_.token)
+    return Error{Reason::BadRequest, "spec.object names a key in a PKCS#11 token, and none is given",
+                 "start podpass with --signing-key-pkcs11 URI"};
+  Result<crypto::KeyPair> pair = settings_.token->keyPair({.label = kept.object});
+  if (!pair && pair.error().reason == Reason::NotFound)  // of the object we would think that somebody was faster
+    return Error{Reason::BadRequest, pair.error().sentence, pair.error().fix};
+  if (!pair) return pair;
+  if (pair->type() != *type)
+    return Error{Reason::BadRequest, pair->heldBy() + " is a key of another type than spec.algorithm " + kept.life.algorithm,
+                 "delete this SigningKey, and ask for the key's own algorithm"};
+  const Result<jose::Key> key = jose::makeKey(*pair);
+  if (!key) return key.error();
+  for (const Kept& other : all)
+    if (other.kid == key->kid)
+      return Error{Reason::BadRequest, "the key " + key->kid + " is in the ring already, as " + other.life.name, "name another, or none"};
+  return pair;
+}
+
+// A Pending key says why it stays so.
+void SigningKeys::explain(const Kept& kept, const Error& why) {
+  json::object object = kept.document->value;
+  const std::string message = log::chain(why) + (why.fix.empty() ? "" : "; fix: " + why.fix);
+  if (textAt(object, {"status", "message"}) == message) return;
+  makeObjectAt(object, {"status"})["message"] = message;
+  (void)commit(store_, {objectKey(kept.life.name), std::move(object), kept.document->revision});
 }
 
 // Legacy tokens do not expire, so the successor signs them anew: the same claims, byte for byte. The verifier takes the old copy, which
@@ -361,16 +437,33 @@ Result<void> SigningKeys::drop(Kept kept) {
   kept.life.retired = wholeSecond(clock_.now());
   const std::string uid = kept.uid;
   if (Result<void> written = write(std::move(kept)); !written) return written;
-  return unseal(uid);
+  const Result<void> gone = unseal(uid);
+  return gone || gone.error().reason == Reason::Unavailable ? Result<void>() : gone;  // the next start tries again
+}
+
+// What an operator put into a token stays there. Unavailable: the token is away, and what is sealed says on what is to be destroyed.
+Result<void> SigningKeys::destroyInToken(const std::string& uid) const {
+  const Result<Secret> text = sealedText(uid);
+  const std::string_view line = text ? text->reveal().substr(0, text->reveal().find('\n')) : std::string_view();
+  if (!crypto::isPkcs11Uri(line) || !line.ends_with(kMade)) return {};
+  const Result<crypto::Pkcs11Uri> uri = crypto::parsePkcs11Uri(line.substr(0, line.size() - kMade.size()));
+  if (!uri) return uri.error();
+  const Result<void> gone = settings_.token ? settings_.token->destroy({.label = uri->object, .id = uri->id})
+                                            : Result<void>(Error{Reason::Unavailable, "no PKCS#11 token is given"});
+  if (gone) return {};
+  log::warn("ended key stayed in the token", {{"name", crypto::pkcs11Path(*uri)}, {"err", log::chain(gone.error())}});
+  return Error{Reason::Unavailable, gone.error().sentence, gone.error().fix};
 }
 
 Result<void> SigningKeys::unseal(const std::string& uid) {
+  if (Result<void> destroyed = destroyInToken(uid); !destroyed) return destroyed;
   const Result<Entry> gone = commit(store_, {placeOf(uid), std::nullopt, std::nullopt});
   return gone || gone.error().reason == Reason::NotFound ? Result<void>() : Result<void>(gone.error());
 }
 
 Result<void> SigningKeys::apply(const RotationStep& step, const std::vector<Kept>& keys) {
   using What = RotationStep::What;
+  if (step.what == What::Wait) return {};
   if (step.what == What::Create) return create(step.subject, step.algorithm);
   const auto found = std::find_if(keys.begin(), keys.end(), [&](const Kept& kept) { return kept.life.name == step.subject; });
   if (found == keys.end()) return {};
@@ -399,8 +492,20 @@ Result<RotationStep> SigningKeys::advance() {
   std::vector<KeyLife> lives;
   for (const Kept& kept : *keys) lives.push_back(kept.life);
   RotationStep step = nextStep(lives, policy(), clock_.now());
-  if (step.what == RotationStep::What::Wait) return step;
-  if (Result<void> done = apply(step, *keys); !done) return done.error();
+  Result<void> done = apply(step, *keys);
+  // A key that cannot be made, by a token that is away, for instance, must not hold up the others.
+  std::optional<Error> stuck;
+  while (!done && step.what == RotationStep::What::Generate && !isRace(done.error())) {
+    const auto of = [&](const KeyLife& life) { return life.name == step.subject; };
+    const std::size_t at = static_cast<std::size_t>(std::find_if(lives.begin(), lives.end(), of) - lives.begin());
+    stuck = done.error();
+    explain(keys->at(at), *stuck);
+    lives.at(at).stuck = true;
+    step = nextStep(lives, policy(), clock_.now());
+    done = apply(step, *keys);
+  }
+  if (!done) return done.error();
+  if (step.what == RotationStep::What::Wait) return stuck ? Result<RotationStep>(*stuck) : step;
   static constexpr std::array<const char*, 7> kDone{"created", "published", "activated", "retiring", "legacy tokens moved",
                                                     "retired", "forgotten"};
   log::info("signing key rotation stepped", {{"name", step.subject}, {"step", kDone.at(static_cast<std::size_t>(step.what))}});
@@ -508,6 +613,7 @@ void SigningKeys::run() {
   const auto shared = shared_;
   enum class Sealing { Due, Running, Failed, Done } sealing = Sealing::Due;  // due at the start: a change may have been cut short
   std::size_t round = 0;                                                     // the outcome of an earlier one says nothing
+  std::string failed;                                                        // what was logged last: the same again is nothing new
   for (;;) {
     if (sealing == Sealing::Due) {
       sealing = Sealing::Running;
@@ -525,7 +631,7 @@ void SigningKeys::run() {
       std::unique_lock lock(shared->mutex);
       shared->wake.wait_for(lock, kLook, [&] { return shared->changed || shared->stopping || shared->resealed; });
       if (shared->stopping) return;
-      changed = std::exchange(shared->changed, false);
+      changed = std::exchange(shared->changed, false) | std::exchange(shared->retry, false);
       resealed = std::exchange(shared->resealed, std::nullopt);
       deleted.swap(shared->deleted);
     }
@@ -548,11 +654,17 @@ void SigningKeys::run() {
     }
     if (changed) {
       const std::lock_guard lock(steps_);
-      if (Result<void> loaded = reload(); !loaded) log::error("key ring not loaded", {{"err", log::chain(loaded.error())}});
+      if (Result<void> loaded = reload(); !loaded) {
+        log::error("key ring not loaded", {{"err", log::chain(loaded.error())}});
+        const std::lock_guard again(shared->mutex);
+        shared->retry = true;
+      }
     }
     for (bool more = true; more;) {
       const Result<RotationStep> step = advance();
-      if (!step && !isRace(step.error())) log::error("signing key rotation failed", {{"err", log::chain(step.error())}});
+      std::string failure = step || isRace(step.error()) ? std::string() : log::chain(step.error());
+      if (!failure.empty() && failure != failed) log::error("signing key rotation failed", {{"err", failure}});
+      failed = std::move(failure);
       more = step && step->what != RotationStep::What::Wait;
     }
   }

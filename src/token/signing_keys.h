@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "crypto/pkcs11.h"
 #include "store/store.h"
 #include "token/key_encryption.h"
 #include "token/key_ring.h"
@@ -16,15 +17,17 @@
 namespace podpass::token {
 
 // The key ring as it is kept in the store: a SigningKey object for each key, and the key itself, sealed, where no API serves it. A key is
-// trusted because it lies sealed under its object's uid, where only a server can put it; what the object says of it is for people. Any
-// number of servers over one store hold the same ring: each step of a rotation is one conditional write, and who loses the race goes on
-// from what the winner wrote. Thread-safe. The store, the encryption and the clock outlive it.
+// trusted because it lies sealed under its object's uid, where only a server can put it; what the object says of it is for people. With a
+// PKCS#11 token keys are made there, and what is sealed is their public half and their name in the token; a key that was made there is
+// destroyed there when it ends. Any number of servers over one store hold the same ring: each step of a rotation is one conditional write,
+// and who loses the race goes on from what the winner wrote. Thread-safe. The store, the encryption and the clock outlive it.
 class SigningKeys {
  public:
   struct Settings {
     Algorithms algorithms = {};
-    std::chrono::seconds every{0};         // --signing-key-rotation; 0: only when asked
-    std::chrono::seconds cacheLife{3600};  // --jwks-max-age
+    std::chrono::seconds every{0};                    // --signing-key-rotation; 0: only when asked
+    std::chrono::seconds cacheLife{3600};             // --jwks-max-age
+    std::shared_ptr<crypto::Pkcs11Token> token = {};  // --signing-key-pkcs11: where private halves are; null: sealed in the store
   };
   SigningKeys(Store& store, KeyEncryption& encryption, const Clock& clock, Settings settings);
   ~SigningKeys();  // stops
@@ -43,6 +46,7 @@ class SigningKeys {
   void stop();
 
   [[nodiscard]] const Snapshot<KeyRing>& ring() const { return ring_; }
+  [[nodiscard]] const std::shared_ptr<crypto::Pkcs11Token>& token() const { return settings_.token; }
   [[nodiscard]] std::chrono::seconds cacheLife() const { return settings_.cacheLife; }
   // To be called before a token that expires at `expires` (seconds since the epoch) is handed out: the key will not leave the ring sooner.
   // What is promised is durable, and promised a little ahead, so that few tokens wait for the disk. Conflict: the key has just left, sign
@@ -71,8 +75,14 @@ class SigningKeys {
   Result<void> promise(const jose::Key& key, std::int64_t expires);
   Result<void> unseal(const std::string& uid);
   Result<void> unsealLeftovers();
-  Result<crypto::KeyPair> sealedKey(const std::string& uid) const;
-  Result<std::string> seal(const std::string& uid, const crypto::KeyPair& pair, std::optional<std::uint64_t> expected = 0);
+  Result<Secret> sealedText(const std::string& uid) const;
+  Result<crypto::KeyPair> sealedKey(const std::string& uid, bool signs) const;
+  Result<crypto::KeyPair> keyInToken(std::string_view text, bool signs) const;
+  Result<crypto::KeyPair> makePair(const Kept& key, const std::vector<Kept>& all) const;
+  Result<void> destroyInToken(const std::string& uid) const;
+  void explain(const Kept& key, const Error& why);
+  Result<std::string> seal(const std::string& uid, const crypto::KeyPair& pair, std::optional<std::uint64_t> expected = 0,
+                           bool made = false);
   Result<KeyPtr> keyOf(const Kept& key);
   void run();
   [[nodiscard]] RotationPolicy policy() const;

@@ -266,7 +266,7 @@ TEST(SigningKeys, SealTheirPrivateHalvesAnewWhenTheKekIsReplaced) {
   const std::string before = (*kek)->envelope()->current(), oldLine = *readFile(file);
   const Result<bool> unchanged = (*kek)->reload();
   EXPECT_FALSE(*unchanged);
-  ASSERT_TRUE(writeFileAtomically(file, std::string(newKekLine().reveal()) + "# the one before\n" + oldLine, 0600));
+  ASSERT_TRUE(writeFileAtomically(file, std::string(newKekLine()->reveal()) + "# the one before\n" + oldLine, 0600));
   EXPECT_TRUE(*(*kek)->reload());
   EXPECT_EQ(*server.keys.rewrap(), 1u);
   EXPECT_EQ(*server.keys.rewrap(), 0u);
@@ -287,7 +287,7 @@ struct KekFile {
   std::filesystem::path directory = std::filesystem::temp_directory_path() / ("podpass-kek-" + randomUuid()), file = directory / "kek";
   KekFile() { EXPECT_TRUE(makeDirectories(directory)); }
   ~KekFile() { std::filesystem::remove_all(directory); }
-  void replace() const { ASSERT_TRUE(writeFileAtomically(file, newKekLine().reveal(), 0600)); }
+  void replace() const { ASSERT_TRUE(writeFileAtomically(file, newKekLine()->reveal(), 0600)); }
 };
 
 TEST(SigningKeys, AKekFileThatIsReplacedRatherThanAddedToLosesNothing) {

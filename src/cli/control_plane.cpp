@@ -83,10 +83,26 @@ Result<void> ControlPlane::openStore() {
   signingKeys_ = std::make_unique<token::SigningKeys>(*store_, *encryption_, clock_, *settings);
   // Beside what needs no key, because to find the primes of a first RSA key takes 0.1 s and more; after the store, whose lock keeps the
   // directory ours.
+  if (!flags_.keys.signingEndpoint.empty())
+    if (Result<void> connected = connectSigner(); !connected) return connected;
   keysToCome_ = std::async(std::launch::async, [this] { return flags_.keys.open(*signingKeys_, directory_); });
   Result<crypto::Authority> authority = crypto::Authority::openOrMake(directory_, "podpass-ca", clock_.now());
   if (!authority) return authority.error();
   authority_ = *std::move(authority);
+  return {};
+}
+
+Result<void> ControlPlane::connectSigner() {
+  Result<std::unique_ptr<token::ExternalSigner>> signer = token::ExternalSigner::connect(flags_.keys.signingEndpoint);
+  if (!signer) return signer.error();
+  externalSigner_ = *std::move(signer);
+  const std::int64_t longest = externalSigner_->maxTokenLife().count();
+  if (flags_.maxTokenSeconds > longest)
+    return Error{Reason::BadRequest,
+                 "service-account-max-token-expiration cannot be set longer than the token expiration supported by "
+                 "service-account-signing-endpoint: " +
+                     std::to_string(flags_.maxTokenSeconds) + " > " + std::to_string(longest),
+                 "leave the flag out, or give at most the signer's"};
   return {};
 }
 
@@ -148,13 +164,17 @@ Result<void> ControlPlane::assemble() {
                                              const std::string& name) -> Result<DocumentPtr> {
     return registry_->read(*api::findKind("", "v1", plural), ns, name);
   };
-  const Snapshot<token::KeyRing>& ring = signingKeys_->ring();
+  token::ExternalSigner* const external = externalSigner_.get();
+  const Snapshot<token::KeyRing>& ring = external != nullptr ? external->ring() : signingKeys_->ring();
   inventory_ = std::make_unique<token::Inventory>(directory_ / "issued-tokens", clock_, [this] { return signingKeys_->tokensUntil(); });
   const token::KeepKey keep = [this](const jose::Key& key, std::int64_t expires) { return signingKeys_->keepUntil(key, expires); };
-  issuer_ = std::make_unique<token::Issuer>(issuers_.front(), ring, keep, inventory_.get());
+  const token::SignPayload sign = [external](const std::string& payload) { return external->sign(payload); };
+  issuer_ = external != nullptr ? std::make_unique<token::Issuer>(issuers_.front(), sign, inventory_.get())
+                                : std::make_unique<token::Issuer>(issuers_.front(), ring, keep, inventory_.get());
   revocations_ = std::make_unique<token::Revocations>(*store_, clock_, [this] { return signingKeys_->tokensUntil(); });
   if (Result<void> started = revocations_->start(); !started) return started;
   verifier_ = std::make_unique<token::Verifier>(issuers_, flags_.apiAudiences, ring, objects, tokenClock_, revocations_.get());
+  if (external != nullptr) verifier_->onUnknownKey([external](const std::string& kid) { return external->fetchFor(kid); });
   verifier_->onUse([this](std::string_view jti) { inventory_->used(jti); });
   liveTokens_ = std::make_unique<server::LiveTokens>(*inventory_, ring, *revocations_, clock_);
   registry_->setComputed(api::issuedTokenKind(), server::issuedTokens(*registry_, *liveTokens_));
@@ -176,10 +196,16 @@ Result<void> ControlPlane::assemble() {
                                    .issuers = issuers_,
                                    .maxTokenLife = std::chrono::seconds(flags_.maxTokenSeconds),
                                    .extendTokens = flags_.extendTokens,
-                                   .jwksMaxAge = jwksMaxAge_,
-                                   .signsElsewhere = signingKeys_->token() != nullptr,
+                                   .jwksMaxAge = [life = jwksMaxAge_] { return life; },
+                                   .signsElsewhere = signingKeys_->token() != nullptr || external != nullptr,
                                    .audit = audit_.get(),
                                    .inventory = inventory_.get()};
+  if (external != nullptr) {
+    if (flags_.maxTokenSeconds == 0) options.maxTokenLife = external->maxTokenLife();
+    options.extendedLife = std::min(options.extendedLife, external->maxTokenLife());
+    options.jwksMaxAge = [external] { return external->untilRefresh(); };
+    options.moreMetrics = [external] { return external->metrics(); };
+  }
   apiServer_ = std::make_unique<server::ApiServer>(std::move(options), *registry_, *admission_, *authenticator_, *authorizer_, *issuer_,
                                                    *verifier_, ring, tokenClock_);
   client_ = clientOf({.name = "system:podpass", .groups = {"system:masters"}});
@@ -218,6 +244,7 @@ Result<void> ControlPlane::serve() {
   if (const Result<void> read = inventory_->start(); !read)  // tokens are issued all the same
     log::error("inventory of tokens kept in memory only", {{"err", log::chain(read.error())}});
   if (Result<void> started = signingKeys_->start(); !started) return started;
+  if (externalSigner_) externalSigner_->start();
   registry_->setWebhooks(webhooks_.get());  // not before: a webhook that is away must not keep us from starting
   ready_.set_value(apiServer_.get());
   serving_ = true;
@@ -230,7 +257,8 @@ Result<void> ControlPlane::startControllers() {
   control.legacyTokenSecrets = flags_.legacyTokenSecrets == "auto";
   control.account = flags_.account;
   control.legacyTokenPeriod = std::chrono::hours(flags_.legacyTokenHours);
-  control.signLegacy = [this](const token::LegacyClaims& claims) { return issuer_->issueLegacy(claims); };
+  // As with kube-apiserver, an external signer makes no tokens that never expire.
+  if (!externalSigner_) control.signLegacy = [this](const token::LegacyClaims& claims) { return issuer_->issueLegacy(claims); };
   controllers_ = std::make_unique<controllers::Controllers>(*client_, clock_, std::move(control));
   if (Result<void> started = controllers_->start(); !started) return started;
   verifier_->onLegacyUse([this](const std::string& ns, const std::string& secret) { controllers_->legacyTokenUsed(ns, secret); });
@@ -249,6 +277,7 @@ void ControlPlane::stop() {
   if (apiServer_) beginShutdown();
   if (controllers_) controllers_->stop();
   if (signingKeys_) signingKeys_->stop();
+  if (externalSigner_) externalSigner_->stop();
   if (listener_) listener_->stop(2s);
   if (inventory_) inventory_->stop();
 }

@@ -20,6 +20,7 @@
 #include "server/live_tokens.h"
 #include "server/local_client.h"
 #include "server/webhook_admission.h"
+#include "token/external_signer.h"
 #include "token/inventory.h"
 #include "token/issuer.h"
 #include "token/verifier.h"
@@ -91,6 +92,7 @@ class ControlPlane {
 
  private:
   Result<void> openStore();
+  Result<void> connectSigner();
   Result<void> listen();
   Result<void> listenOn(unsigned short port);
   Result<void> assemble();
@@ -109,7 +111,8 @@ class ControlPlane {
   std::unique_ptr<token::KeyEncryption> encryption_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<token::SigningKeys> signingKeys_;
-  std::future<Result<void>> keysToCome_;  // waits for them when it is destroyed
+  std::unique_ptr<token::ExternalSigner> externalSigner_;  // null: signingKeys_ sign
+  std::future<Result<void>> keysToCome_;                   // waits for them when it is destroyed
   std::chrono::seconds jwksMaxAge_{0};
   std::optional<crypto::Authority> authority_;
   http::TlsFiles tls_;

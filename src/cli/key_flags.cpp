@@ -34,6 +34,28 @@ Result<std::optional<crypto::KeyPair>> keyInToken(crypto::Pkcs11Token& token) {
   return std::optional(*std::move(pair));
 }
 
+// In kube-apiserver's words where it has the flags, too.
+Result<void> checkEndpoint(const KeyFlags& flags) {
+  const auto refused = [](const char* sentence) { return Error{Reason::BadRequest, sentence, "leave one of them out"}; };
+  if (!flags.signingKeyFile.empty())
+    return refused(
+        "service-account-signing-key-file and service-account-signing-endpoint are mutually exclusive and cannot be set at the same time");
+  if (!flags.keyFiles.empty())
+    return refused(
+        "cannot set mutually exclusive flags `--service-account-key-file` and `--service-account-signing-endpoint` at the same time");
+  if (!flags.signingKeyPkcs11.empty())
+    return refused("signing-key-pkcs11 and service-account-signing-endpoint are mutually exclusive and cannot be set at the same time");
+  if (flags.rotation != "0" || !flags.algorithmForAudience.empty())
+    return refused(
+        "an external signer chooses its keys itself: signing-key-rotation and signing-algorithm-for-audience are not for "
+        "service-account-signing-endpoint");
+  if (flags.signingEndpoint.size() > 107 || flags.signingEndpoint.front() == '@')
+    return Error{Reason::BadRequest,
+                 "service-account-signing-endpoint " + quoted(flags.signingEndpoint.substr(0, 256)) + " is no path of a Unix socket",
+                 "give a path of at most 107 bytes"};
+  return {};
+}
+
 std::vector<fs::path> clearKeyFiles(const fs::path& directory) {
   std::vector<fs::path> files{directory / "signing.key"};
   for (const std::string_view name : crypto::keyTypeNames()) files.push_back(directory / ("signing-" + std::string(name) + ".key"));
@@ -99,6 +121,8 @@ void KeyFlags::addTo(CLI::App& verb) {
       "--signing-key-pkcs11", signingKeyPkcs11,
       "PKCS#11 URI of a token: new signing keys are made there and never leave it; with object= or id=, the key that signs first");
   verb.add_option("--service-account-signing-key-file", signingKeyFile, "take over this private key: it signs until the next rotation");
+  verb.add_option("--service-account-signing-endpoint", signingEndpoint,
+                  "Unix socket of an external signer (Kubernetes' ExternalJWTSigner): it signs, and says which keys verify");
   verb.add_option("--service-account-key-file", keyFiles, "accept tokens signed with the keys in this PEM file too; repeatable");
 }
 
@@ -119,6 +143,11 @@ Result<token::SigningKeys::Settings> KeyFlags::settings() const {
                  "a key must be seen by all before it signs"};
   settings.every = *every;
   settings.cacheLife = *cacheLife;
+  if (!signingEndpoint.empty()) {
+    if (Result<void> alone = checkEndpoint(*this); !alone) return alone.error();
+    settings.signs = false;
+    return settings;
+  }
   if (!signingKeyPkcs11.empty()) {
     bool edwards = *standard == crypto::KeyType::Ed25519;
     for (const auto& [audience, type] : settings.algorithms.forAudience) edwards = edwards || type == crypto::KeyType::Ed25519;

@@ -22,6 +22,7 @@ struct KeyFlags {
   std::string kekPkcs11 = {};  // a PKCS#11 URI: the AES key that wraps the key-encryption key
   std::string signingKeyFile = {};
   std::string signingKeyPkcs11 = {};  // a PKCS#11 URI: the token that holds the signing keys, or a key in it
+  std::string signingEndpoint = {};   // the socket of an external signer
   std::vector<std::string> keyFiles = {};
   std::vector<std::string> issuers = {};  // the first signs
   std::string jwksUri = {};

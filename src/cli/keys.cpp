@@ -324,6 +324,15 @@ Result<int> rewrap(client::RemoteClient& client, const KeysOptions& options) {
   const Secret both = joined(after, before);
   if (Result<void> written = writeFileAtomically(options.kekFile, both.reveal(), 0600); !written) return written.error();
   const SteadyTime end = std::chrono::steady_clock::now() + kRewrapLimit;
+  const Result<std::vector<json::object>> telling = signingKeys(client);
+  if (!telling) return telling.error();
+  if (std::none_of(telling->begin(), telling->end(), [](const json::object& key) { return textAt(key, {"status", "sealedBy"}) != ""; })) {
+    std::printf(
+        "the new key %s seals from now on; no signing key is here to tell when all Secrets are sealed under it, so the old ones stay in "
+        "%s\n",
+        next->current().c_str(), options.kekFile.c_str());
+    return kYes;
+  }
   for (std::size_t waiting = 1; waiting > 0;) {
     const Result<std::vector<json::object>> keys = signingKeys(client);
     if (!keys) return keys.error();

@@ -69,13 +69,14 @@ struct ApiServer::Parts {
         store(registry.store()),
         verifier(tokens),
         audit(options.audit),
+        moreMetrics(std::move(options.moreMetrics)),
         inventory(options.inventory),
         authenticator(authn),
         authorizer(authz),
-        documents(std::move(options.serverAddress), std::move(options.jwksUri), options.jwksMaxAge, registry.store(),
+        documents(std::move(options.serverAddress), std::move(options.jwksUri), std::move(options.jwksMaxAge), registry.store(),
                   options.issuers.empty() ? std::vector{issuer.url()} : options.issuers, ring, tokens.revocations(), stopping),
         remoteSigners(options.signsElsewhere ? std::make_unique<asio::thread_pool>(kRemoteSigners) : nullptr),
-        tokenRequests({options.maxTokenLife, options.extendTokens}, registry, admission, issuer, tokens, time,
+        tokenRequests({options.maxTokenLife, options.extendTokens, options.extendedLife}, registry, admission, issuer, tokens, time,
                       remoteSigners ? *remoteSigners : signers),
         reviews(tokens, authn.oidc(), authz, time, signers),
         resources(registry, authz, tokenRequests, reviews, time, stopping, nodeAccess, waiters) {}
@@ -84,6 +85,7 @@ struct ApiServer::Parts {
   const Store& store;
   const token::Verifier& verifier;
   AuditLog* const audit;
+  const std::function<std::string()> moreMetrics;
   const token::Inventory* const inventory;
   const auth::Authenticator& authenticator;
   const auth::Authorizer& authorizer;
@@ -137,7 +139,8 @@ struct ApiServer::Parts {
     if (info.isResource) co_return co_await resources.answer(request, info, context);
     if (info.path != "/metrics") co_return documents.answer(request, info);
     if (request.method != "GET" && request.method != "HEAD") co_return failure(methodNotAllowed());
-    http::Response response = textResponse(200, metrics.text(verifier.uses(), store, audit != nullptr ? audit->dropped() : 0, inventory));
+    http::Response response =
+        textResponse(200, metrics.text(verifier.uses(), store, audit != nullptr ? audit->dropped() : 0, inventory) + moreMetrics());
     co_return response;
   }
 

@@ -18,15 +18,18 @@
 namespace podpass::server {
 
 struct ApiServerOptions {
-  std::string serverAddress;                    // "127.0.0.1:6443", told in GET /api
-  std::string jwksUri;                          // in the discovery documents
-  std::vector<std::string> issuers = {};        // whose discovery documents are served, the first at the root; empty: the one that signs
-  std::chrono::seconds maxTokenLife{0};         // --service-account-max-token-expiration; 0: no limit
-  bool extendTokens = true;                     // --service-account-extend-token-expiration
-  std::chrono::seconds jwksMaxAge{3600};        // --jwks-max-age: how long relying parties may keep the issuer's documents
-  bool signsElsewhere = false;                  // tokens: a signature is waited for, not computed
-  AuditLog* audit = nullptr;                    // outlives the server; null: nothing is written
-  const token::Inventory* inventory = nullptr;  // for metrics; outlives the server
+  std::string serverAddress;              // "127.0.0.1:6443", told in GET /api
+  std::string jwksUri;                    // in the discovery documents
+  std::vector<std::string> issuers = {};  // whose discovery documents are served, the first at the root; empty: the one that signs
+  std::chrono::seconds maxTokenLife{0};   // --service-account-max-token-expiration; 0: no limit
+  bool extendTokens = true;               // --service-account-extend-token-expiration
+  std::chrono::seconds extendedLife{31'536'000};
+  // How long relying parties may keep the issuers' documents from now on.
+  std::function<std::chrono::seconds()> jwksMaxAge = [] { return std::chrono::seconds(3600); };
+  std::function<std::string()> moreMetrics = [] { return std::string(); };  // in Prometheus' text format
+  bool signsElsewhere = false;                                              // tokens: a signature is waited for, not computed
+  AuditLog* audit = nullptr;                                                // outlives the server; null: nothing is written
+  const token::Inventory* inventory = nullptr;                              // for metrics; outlives the server
 };
 
 // Everything it refers to outlives it. handle() is called on the connections' event loops and is thread-safe.

@@ -94,13 +94,13 @@ http::Response Documents::openidConfiguration(const http::Request& request) cons
   const std::string& issuer = issuers_.at(path, request.headers.find("host"));
   http::Response response =
       document(std::make_shared<const std::string>(token::openidConfiguration(issuer, jwksUri_, *ring_.load())), "application/json");
-  response.headers.add("Cache-Control", "public, max-age=" + std::to_string(jwksMaxAge_.count()));
+  response.headers.add("Cache-Control", "public, max-age=" + std::to_string(jwksMaxAge_().count()));
   return response;
 }
 
 http::Response Documents::jwks() const {
   http::Response response = document(std::make_shared<const std::string>(token::jwks(*ring_.load())), "application/jwk-set+json");
-  response.headers.add("Cache-Control", "public, max-age=" + std::to_string(jwksMaxAge_.count()));
+  response.headers.add("Cache-Control", "public, max-age=" + std::to_string(jwksMaxAge_().count()));
   return response;
 }
 

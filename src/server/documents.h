@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <string>
 
 #include "http/http.h"
@@ -16,15 +17,16 @@ namespace podpass::server {
 // Thread-safe; everything it refers to outlives it.
 class Documents {
  public:
+  using JwksMaxAge = std::function<std::chrono::seconds()>;
   // `serverAddress` is told in GET /api, `jwksUri` in the issuers' discovery documents; relying parties may keep
-  // both kinds of issuer documents for `jwksMaxAge`, and the one of the revocations for seconds. `issuers`: those whose tokens are
-  // accepted, the first signs. `revocations` null: it is not served.
-  Documents(std::string serverAddress, std::string jwksUri, std::chrono::seconds jwksMaxAge, const Store& store,
+  // both kinds of issuer documents for what `jwksMaxAge` says, and the one of the revocations for seconds. `issuers`: those whose tokens
+  // are accepted, the first signs. `revocations` null: it is not served.
+  Documents(std::string serverAddress, std::string jwksUri, JwksMaxAge jwksMaxAge, const Store& store,
             const std::vector<std::string>& issuers, const Snapshot<token::KeyRing>& ring, const token::Revocations* revocations,
             const std::atomic<bool>& stopping)
       : serverAddress_(std::move(serverAddress)),
         jwksUri_(std::move(jwksUri)),
-        jwksMaxAge_(jwksMaxAge),
+        jwksMaxAge_(std::move(jwksMaxAge)),
         store_(store),
         issuers_(issuers),
         ring_(ring),
@@ -43,7 +45,7 @@ class Documents {
   [[nodiscard]] http::Response discovery(const http::Request& request, const std::string& path) const;
 
   std::string serverAddress_, jwksUri_;
-  std::chrono::seconds jwksMaxAge_;
+  JwksMaxAge jwksMaxAge_;
   const Store& store_;
   const ServedIssuers issuers_;
   const Snapshot<token::KeyRing>& ring_;

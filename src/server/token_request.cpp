@@ -12,7 +12,6 @@ constexpr std::int64_t kMinTokenSeconds = 600;
 constexpr std::int64_t kMaxTokenSeconds = std::int64_t{1} << 32;
 constexpr std::int64_t kDefaultSeconds = 3600;
 constexpr std::int64_t kExtendableSeconds = 3607;  // what admission asks for in kube-api-access volumes
-constexpr std::int64_t kExtendedSeconds = 31'536'000;
 
 const api::Kind& core(std::string_view plural) { return *api::findKind("", "v1", plural); }
 
@@ -89,7 +88,7 @@ asio::awaitable<Result<json::object>> TokenRequests::answer(Context& context, st
                                  [&](const std::string& each) { return std::find(own.begin(), own.end(), each) != own.end(); });
   if (limits_.extend && !claims.pod.empty() && seconds == kExtendableSeconds && forUs) {
     claims.warnAfter = claims.issuedAt + seconds;
-    claims.expires = claims.issuedAt + kExtendedSeconds;
+    claims.expires = claims.issuedAt + limits_.extended.count();
   }
   claims.jti = randomUuid();
   context.annotations["authentication.kubernetes.io/issued-credential-id"] = "JTI=" + claims.jti;

@@ -13,6 +13,7 @@ namespace podpass::server {
 struct TokenLimits {
   std::chrono::seconds longest{0};  // --service-account-max-token-expiration; 0: no limit
   bool extend = true;               // --service-account-extend-token-expiration
+  std::chrono::seconds extended{31'536'000};
 };
 
 // Answers POST …/serviceaccounts/NAME/token: checks, defaults, webhooks, bound object, lifetime, signature, in this order (spec tokens.md

@@ -67,8 +67,15 @@ Result<Secret> Issuer::issue(const BoundClaims& claims, std::string_view request
              member("secret", claims.secret) + member("serviceaccount", claims.serviceAccount);
   if (claims.warnAfter != 0) payload += ",\"warnafter\":" + std::to_string(claims.warnAfter);
   payload += "},\"nbf\":" + issued + ",\"sub\":" + text(subject(claims.ns, claims.serviceAccount)) + "}";
+  if (sign_) {
+    Result<Secret> token = sign_(payload);
+    const Result<jose::UnverifiedJws> jws =
+        token && inventory_ != nullptr ? jose::parseCompactJws(token->reveal()) : Result<jose::UnverifiedJws>();
+    if (jws) inventory_->add(claims, {url_, jws->kid, requester});
+    return token;
+  }
   for (int attempt = 1;; ++attempt) {
-    const std::shared_ptr<const KeyRing> ring = ring_.load();
+    const std::shared_ptr<const KeyRing> ring = ring_->load();
     const jose::Key& key = ring->signerFor(claims.audiences);
     const Result<void> kept = keep_ ? keep_(key, claims.expires) : Result<void>();
     if (kept) {
@@ -81,12 +88,14 @@ Result<Secret> Issuer::issue(const BoundClaims& claims, std::string_view request
 }
 
 Result<Secret> Issuer::issueLegacy(const LegacyClaims& claims) const {
+  if (sign_)
+    return Error{Reason::Unavailable, "an external signer signs no tokens that never expire", "use TokenRequest: kubectl create token"};
   const std::string prefix = ",\"kubernetes.io/serviceaccount/";
   const std::string payload =
       "{\"iss\":\"kubernetes/serviceaccount\"" + prefix + "namespace\":" + text(claims.ns) + prefix +
       "secret.name\":" + text(claims.secretName) + prefix + "service-account.name\":" + text(claims.serviceAccount.name) + prefix +
       "service-account.uid\":" + text(claims.serviceAccount.uid) + ",\"sub\":" + text(subject(claims.ns, claims.serviceAccount)) + "}";
-  const std::shared_ptr<const KeyRing> ring = ring_.load();
+  const std::shared_ptr<const KeyRing> ring = ring_->load();
   return sign(ring->signer(), payload);
 }
 

@@ -42,23 +42,30 @@ class Inventory;
 // Keeps a key in the ring until a token of it expires (seconds since the epoch); Conflict: the key has left, another signs now.
 using KeepKey = std::function<Result<void>(const jose::Key& key, std::int64_t expires)>;
 
+// Makes a token of a payload (JSON) in another way than by the ring: by an external signer. It may take seconds.
+using SignPayload = std::function<Result<Secret>(const std::string& payload)>;
+
 // Signs service account tokens with the ring's key for their audience. Thread-safe. CPU-bound (0.3 ms for RSA): call it on the signing
 // pool.
 class Issuer {
  public:
   // `keep` is asked before each bound token is signed; null: the ring's keys stay. `inventory` is told of each afterwards; null: nobody is.
   Issuer(std::string issuerUrl, const Snapshot<KeyRing>& ring, KeepKey keep = nullptr, Inventory* inventory = nullptr)
-      : url_(std::move(issuerUrl)), ring_(ring), keep_(std::move(keep)), inventory_(inventory) {}
+      : url_(std::move(issuerUrl)), ring_(&ring), keep_(std::move(keep)), inventory_(inventory) {}
+  Issuer(std::string issuerUrl, SignPayload sign, Inventory* inventory = nullptr)
+      : url_(std::move(issuerUrl)), sign_(std::move(sign)), inventory_(inventory) {}
   // `requester`: the user who asked for it, for the inventory.
   [[nodiscard]] Result<Secret> issue(const BoundClaims& claims, std::string_view requester = {}) const;
-  [[nodiscard]] Result<Secret> issueLegacy(const LegacyClaims& claims) const;  // iss is kubernetes/serviceaccount
+  // iss is kubernetes/serviceaccount. Unavailable: an external signer signs no tokens that never expire.
+  [[nodiscard]] Result<Secret> issueLegacy(const LegacyClaims& claims) const;
   [[nodiscard]] const std::string& url() const { return url_; }
 
  private:
   std::string url_;
-  const Snapshot<KeyRing>& ring_;
-  KeepKey keep_;
-  Inventory* inventory_;
+  const Snapshot<KeyRing>* ring_ = nullptr;
+  KeepKey keep_ = nullptr;
+  SignPayload sign_ = nullptr;
+  Inventory* inventory_ = nullptr;
 };
 
 }  // namespace podpass::token

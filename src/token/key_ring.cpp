@@ -1,7 +1,5 @@
 #include "token/key_ring.h"
 
-#include <set>
-
 #include "base/text.h"
 
 namespace podpass::token {
@@ -28,13 +26,15 @@ Result<std::pair<std::string, crypto::KeyType>> parseAudienceAlgorithm(std::stri
 
 std::string jwks(const KeyRing& ring) {
   json::array keys;
-  for (const auto& key : ring.keys()) keys.push_back(jose::toJwk(*key));
+  for (const auto& key : ring.keys())
+    if (ring.isPublished(key->kid)) keys.push_back(jose::toJwk(*key));
   return json::serialize(json::object{{"keys", std::move(keys)}});
 }
 
 std::string openidConfiguration(std::string_view issuer, std::string_view jwksUri, const KeyRing& ring) {
   std::set<std::string> algorithms;
-  for (const auto& key : ring.keys()) algorithms.insert(key->alg);
+  for (const auto& key : ring.keys())
+    if (ring.isPublished(key->kid)) algorithms.insert(key->alg);
   return json::serialize(json::object{{"issuer", issuer},
                                       {"jwks_uri", jwksUri},
                                       {"response_types_supported", {"id_token"}},

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,18 +20,20 @@ using KeyPtr = std::shared_ptr<const jose::Key>;
 // signer of its own (RS256 where a cloud needs it, ES256 elsewhere). Immutable; shared as a Snapshot.
 class KeyRing {
  public:
-  // `signers`: audience → one of `keys`.
-  explicit KeyRing(std::vector<KeyPtr> keys, std::map<std::string, KeyPtr> signers = {})
-      : keys_(std::move(keys)), signers_(std::move(signers)) {}
+  // `signers`: audience → one of `keys`. `unpublished`: key ids of those that only verify here, as an external signer may ask.
+  explicit KeyRing(std::vector<KeyPtr> keys, std::map<std::string, KeyPtr> signers = {}, std::set<std::string> unpublished = {})
+      : keys_(std::move(keys)), signers_(std::move(signers)), unpublished_(std::move(unpublished)) {}
   [[nodiscard]] const jose::Key& signer() const { return *keys_.front(); }
   // Of a token for several audiences the first that has a signer decides.
   [[nodiscard]] const jose::Key& signerFor(std::span<const std::string> audiences) const;
   [[nodiscard]] const jose::Key* find(std::string_view kid) const;  // null when the ring does not hold it
   [[nodiscard]] const std::vector<KeyPtr>& keys() const { return keys_; }
+  [[nodiscard]] bool isPublished(const std::string& kid) const { return !unpublished_.contains(kid); }
 
  private:
   std::vector<KeyPtr> keys_;
   std::map<std::string, KeyPtr> signers_;
+  std::set<std::string> unpublished_;
 };
 
 // Which algorithms sign. EdDSA is an opt-in: neither Kubernetes nor the clouds verify it.

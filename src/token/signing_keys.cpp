@@ -56,6 +56,12 @@ std::string tokenLabel(const std::string& name) { return "podpass " + name; }
 
 constexpr std::string_view kMade = " made";  // behind the URI of a key that is ours to destroy
 
+// By the second of the request: one that was asked for in another way has another name.
+std::string rotatedName(std::string algorithm, WallTime now) {
+  for (char& c : algorithm) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return algorithm + "-at-" + std::to_string(std::chrono::floor<std::chrono::seconds>(now.time_since_epoch()).count());
+}
+
 // The token of a token Secret, "" when it is none.
 std::string legacyToken(const json::object& secret) {
   if (textAt(secret, {"type"}) != "kubernetes.io/service-account-token") return {};
@@ -92,8 +98,9 @@ SigningKeys::SigningKeys(Store& store, KeyEncryption& encryption, const Clock& c
 SigningKeys::~SigningKeys() { stop(); }
 
 RotationPolicy SigningKeys::policy() const {
-  RotationPolicy policy{
-      .algorithms = {std::string(nameOf(settings_.algorithms.standard))}, .every = settings_.every, .cacheLife = settings_.cacheLife};
+  RotationPolicy policy{.algorithms = {}, .every = settings_.every, .cacheLife = settings_.cacheLife};
+  if (!settings_.signs) return policy;
+  policy.algorithms.emplace(nameOf(settings_.algorithms.standard));
   for (const auto& [audience, type] : settings_.algorithms.forAudience) policy.algorithms.emplace(nameOf(type));
   return policy;
 }
@@ -210,6 +217,7 @@ Result<KeyPtr> SigningKeys::keyOf(const Kept& kept) {
 
 // The ring is what the store says: active keys sign, published and retiring ones verify and are shown.
 Result<void> SigningKeys::reload() {
+  if (!settings_.signs) return {};
   const Result<std::vector<Kept>> all = read();
   if (!all) return all.error();
   std::vector<KeyLife> lives;
@@ -330,6 +338,17 @@ Result<void> SigningKeys::unsealLeftovers() {
     log::info("leftover of a signing key removed", {{"uid", uid}});
   }
   return {};
+}
+
+Result<void> SigningKeys::rotate() {
+  const std::lock_guard lock(steps_);
+  const Result<std::vector<Kept>> all = read();
+  if (!all) return all.error();
+  for (const Kept& kept : *all)
+    if (!kept.life.revoked && (kept.life.state == KeyState::Pending || kept.life.state == KeyState::Published))
+      return Error{Reason::Conflict, "a rotation is under way: " + kept.life.name, "wait for it"};
+  const std::string algorithm(nameOf(settings_.algorithms.standard));
+  return create(rotatedName(algorithm, clock_.now()), algorithm);
 }
 
 Result<void> SigningKeys::create(const std::string& name, const std::string& algorithm) {
@@ -489,6 +508,13 @@ Result<RotationStep> SigningKeys::advance() {
   const std::lock_guard lock(steps_);
   const Result<std::vector<Kept>> keys = read();
   if (!keys) return keys.error();
+  if (!settings_.signs) {  // what is in the store stays as it is
+    for (const Kept& kept : *keys)
+      if (kept.life.state == KeyState::Pending)
+        explain(kept, Error{Reason::BadRequest, "tokens are signed by --service-account-signing-endpoint, and no key is made here",
+                            "rotate the keys of that signer"});
+    return RotationStep{};
+  }
   std::vector<KeyLife> lives;
   for (const Kept& kept : *keys) lives.push_back(kept.life);
   RotationStep step = nextStep(lives, policy(), clock_.now());
@@ -545,6 +571,7 @@ Result<void> SigningKeys::promise(const jose::Key& key, std::int64_t expires) {
 }
 
 std::optional<WallTime> SigningKeys::tokensUntil() const {
+  if (!settings_.signs) return std::nullopt;
   WallTime last{};
   const Result<std::vector<Kept>> all = read();
   if (!all) return std::nullopt;

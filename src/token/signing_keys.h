@@ -27,6 +27,7 @@ class SigningKeys {
     Algorithms algorithms = {};
     std::chrono::seconds every{0};                    // --signing-key-rotation; 0: only when asked
     std::chrono::seconds cacheLife{3600};             // --jwks-max-age
+    bool signs = true;                                // false: an external signer does; no key is made, and the ring stays empty
     std::shared_ptr<crypto::Pkcs11Token> token = {};  // --signing-key-pkcs11: where private halves are; null: sealed in the store
   };
   SigningKeys(Store& store, KeyEncryption& encryption, const Clock& clock, Settings settings);
@@ -34,6 +35,8 @@ class SigningKeys {
   SigningKeys(const SigningKeys&) = delete;
   SigningKeys& operator=(const SigningKeys&) = delete;
 
+  // Asks for a rotation to a new key of the ring's first algorithm: what creating a SigningKey does. Conflict: one is under way.
+  Result<void> rotate();
   // Takes over a key that others use already: one with a private half signs, at once when no key of the ring did before, else when it has
   // been published for long enough; one without only verifies, until it is revoked. A key that the ring knows stays as it is, so that a
   // flag given at every start does not undo a rotation; only one that verified gets its private half.

@@ -99,6 +99,7 @@ struct Verifier::Parts {
   ProvenTokens proven;
   Snapshot<LegacyUse> legacyUse;
   Snapshot<TokenUse> tokenUse;
+  FindKey findKey = nullptr;
   mutable TokenUses uses;
 
   // Counts a refusal; that something could not be found out is none.
@@ -134,7 +135,9 @@ struct Verifier::Parts {
     const bool legacy = issuer == kLegacyIssuer;
     if (!legacy && std::find(issuers.begin(), issuers.end(), issuer) == issuers.end())
       return bad(TokenCheck::Issuer, refused("token issuer " + quoted(issuer.substr(0, 256)) + " is invalid"));
-    if (Result<void> good = signature(keys, *jws); !good) return good.error();
+    const bool unknown = !jws->kid.empty() && keys.find(jws->kid) == nullptr;
+    const std::shared_ptr<const KeyRing> anew = unknown && findKey && findKey(jws->kid) ? ring.load() : nullptr;
+    if (Result<void> good = signature(anew ? *anew : keys, *jws); !good) return good.error();
     return std::make_shared<const Proven>(legacy, std::move(jws->payload));
   }
 
@@ -350,7 +353,7 @@ struct Verifier::Parts {
 
 Verifier::Verifier(std::vector<std::string> issuers, std::vector<std::string> apiAudiences, const Snapshot<KeyRing>& ring,
                    BoundObjects objects, const Clock& clock, const Revocations* revocations)
-    : parts_(new Parts{std::move(issuers), std::move(apiAudiences), ring, std::move(objects), clock, revocations, {}, {}, {}, {}}) {}
+    : parts_(new Parts{std::move(issuers), std::move(apiAudiences), ring, std::move(objects), clock, revocations, {}, {}, {}, {}, {}}) {}
 Verifier::~Verifier() = default;
 
 std::string_view nameOf(TokenCheck check) {
@@ -363,6 +366,7 @@ const std::vector<std::string>& Verifier::apiAudiences() const { return parts_->
 const Revocations* Verifier::revocations() const { return parts_->revocations; }
 const TokenUses& Verifier::uses() const { return parts_->uses; }
 void Verifier::onUse(TokenUse accepted) { parts_->tokenUse.store(std::make_shared<const TokenUse>(std::move(accepted))); }
+void Verifier::onUnknownKey(FindKey find) { parts_->findKey = std::move(find); }
 void Verifier::onLegacyUse(LegacyUse due) { parts_->legacyUse.store(std::make_shared<const LegacyUse>(std::move(due))); }
 
 std::optional<Result<Identity>> Verifier::verifyKnown(std::string_view compactToken, std::span<const std::string> audiences) const {

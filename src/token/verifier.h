@@ -75,6 +75,10 @@ class Verifier {
   // or a moment before: of a token in constant use every 10 s. It must not block.
   using TokenUse = std::function<void(std::string_view jti)>;
   void onUse(TokenUse accepted);
+  // `find` is called, on the verifying thread, with the key id of a token whose issuer is ours and whose key the ring does not hold. True:
+  // the ring holds it now. To be set before the first token is verified.
+  using FindKey = std::function<bool(const std::string& kid)>;
+  void onUnknownKey(FindKey find);
 
  private:
   struct Parts;

@@ -93,8 +93,8 @@ int run(int count, char** words) {
   CLI::App app{"podpass: Kubernetes workload identity as one program", "podpass"};
   app.require_subcommand(1);
   Chosen chosen;
-  for (const auto add :
-       {addUp, addApiserver, addWebhook, addNode, addKeys, addToken, addTokens, addSts, addVerify, addDoctor, addCompletion, addVersion})
+  for (const auto add : {addUp, addApiserver, addWebhook, addNode, addKeys, addToken, addTokens, addSts, addSigner, addVerify, addDoctor,
+                         addCompletion, addVersion})
     add(app, chosen);
   try {
     app.parse(count, words);

@@ -96,12 +96,18 @@ Result<std::chrono::seconds> parseDuration(std::string_view text) {
 }
 
 void KeyFlags::addTo(CLI::App& verb) {
-  const std::vector<std::string> names(crypto::keyTypeNames().begin(), crypto::keyTypeNames().end());
   verb.add_option(
       "--issuer,--service-account-issuer", issuers,
       "issuer URL written into tokens; given again, tokens of those issuers are accepted too; default: the API server's own URL");
   verb.add_option("--jwks-uri,--service-account-jwks-uri", jwksUri,
                   "where the discovery document says the keys are; default: the API server");
+  verb.add_option("--service-account-signing-endpoint", signingEndpoint,
+                  "Unix socket of an external signer (Kubernetes' ExternalJWTSigner): it signs, and says which keys verify");
+  addKeysTo(verb);
+}
+
+void KeyFlags::addKeysTo(CLI::App& verb) {
+  const std::vector<std::string> names(crypto::keyTypeNames().begin(), crypto::keyTypeNames().end());
   verb.add_option("--signing-key-algorithm", algorithm, "what tokens are signed with; EdDSA is verified by few")
       ->check(CLI::IsMember(names))
       ->capture_default_str();
@@ -121,8 +127,6 @@ void KeyFlags::addTo(CLI::App& verb) {
       "--signing-key-pkcs11", signingKeyPkcs11,
       "PKCS#11 URI of a token: new signing keys are made there and never leave it; with object= or id=, the key that signs first");
   verb.add_option("--service-account-signing-key-file", signingKeyFile, "take over this private key: it signs until the next rotation");
-  verb.add_option("--service-account-signing-endpoint", signingEndpoint,
-                  "Unix socket of an external signer (Kubernetes' ExternalJWTSigner): it signs, and says which keys verify");
   verb.add_option("--service-account-key-file", keyFiles, "accept tokens signed with the keys in this PEM file too; repeatable");
 }
 

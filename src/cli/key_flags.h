@@ -28,6 +28,7 @@ struct KeyFlags {
   std::string jwksUri = {};
 
   void addTo(CLI::App& verb);
+  void addKeysTo(CLI::App& verb);  // those about the keys themselves, without issuers
   // BadRequest: an algorithm that does not exist, a duration that is none, an issuer twice, a key file that cannot be read. With a PKCS#11
   // URI its token is opened: what that says comes through.
   [[nodiscard]] Result<token::SigningKeys::Settings> settings() const;

@@ -26,6 +26,7 @@ void addTokenCreate(CLI::App& token, Chosen& chosen);  // subcommands of token
 void addTokenVerify(CLI::App& token, Chosen& chosen);
 void addTokens(CLI::App& app, Chosen& chosen);
 void addSts(CLI::App& app, Chosen& chosen);
+void addSigner(CLI::App& app, Chosen& chosen);
 void addVerify(CLI::App& app, Chosen& chosen);
 void addDoctor(CLI::App& app, Chosen& chosen);
 void addDoctorIssuer(CLI::App& doctor, Chosen& chosen);  // subcommands of doctor

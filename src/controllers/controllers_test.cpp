@@ -2,15 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include "api/test_client.h"
 #include "controllers/informer.h"
 #include "controllers/node_fit.h"
-#include "controllers/test_client.h"
 #include "controllers/work_queue.h"
 
 namespace podpass::controllers {
 namespace {
 
 using namespace std::chrono_literals;
+using api::TestClient;
 
 std::vector<std::string> secretsOf(const DocumentPtr& account) {
   std::vector<std::string> names;

@@ -2,13 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include "api/test_client.h"
 #include "base/text.h"
-#include "controllers/test_client.h"
 
 namespace podpass::controllers {
 namespace {
 
 using namespace std::chrono_literals;
+using api::TestClient;
 
 constexpr const char* kTracking = "kube-apiserver-legacy-service-account-token-tracking";
 constexpr const char* kLastUsed = "kubernetes.io/legacy-token-last-used";

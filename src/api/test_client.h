@@ -15,11 +15,11 @@
 #include "api/client.h"
 #include "base/text.h"
 
-namespace podpass::controllers {
+namespace podpass::api {
 
-// An API server in memory for tests of control loops: resourceVersions and conflicts, uid preconditions, finalizers, the three deletion
-// policies, pods that end gracefully, terminating namespaces, finalize and binding. No validation, no defaults, selectors are ignored.
-// Watches are served in order by a thread of its own, as the real server does. Thread-safe.
+// An API server in memory for tests of what keeps objects in step: resourceVersions and conflicts, uid preconditions, finalizers, the three
+// deletion policies, pods that end gracefully, terminating namespaces, finalize, binding and eviction. No validation, no defaults,
+// selectors are ignored. Watches are served in order by a thread of its own, as the real server does. Thread-safe.
 class TestClient final : public api::Client {
  public:
   TestClient() : server_([this] { serve(); }) {}
@@ -186,6 +186,7 @@ class TestClient final : public api::Client {
   }
   Result<json::object> createSubresource(const api::Kind& kind, const api::ObjectName& name, std::string_view subresource,
                                          json::object body) override {
+    if (subresource == "eviction") return evicted(kind, name, body);
     if (subresource != "binding") return Error{Reason::NotFound, "no such subresource"};
     const Result<DocumentPtr> bound = change("binding", kind, name, [&](const json::object& held) {
       json::object next = held;
@@ -263,6 +264,15 @@ class TestClient final : public api::Client {
     }
   }
 
+  Result<json::object> evicted(const api::Kind& kind, const api::ObjectName& name, const json::object& eviction) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (auto failed = failing("eviction", kind)) return *failed;
+    }
+    const Result<void> removed = remove(kind, name, {.uid = std::string(textAt(eviction, {"deleteOptions", "preconditions", "uid"}))});
+    if (!removed) return removed.error();
+    return json::object{};
+  }
   std::optional<Error> failing(const std::string& verb, const api::Kind& kind) {
     const std::string what = verb + " " + std::string(kind.kind);
     ++calls_[what];
@@ -355,4 +365,4 @@ class TestClient final : public api::Client {
   std::thread server_;
 };
 
-}  // namespace podpass::controllers
+}  // namespace podpass::api

@@ -1,13 +1,10 @@
 #include "irsa/webhook_registration.h"
 
 #include "base/text.h"
-#include "crypto/certificate.h"
 
 namespace podpass::irsa {
 namespace {
 
-constexpr const char* kRenewAfter = "identity.podpass.dev/renew-after";
-constexpr std::chrono::hours kLife{24 * 365};
 constexpr const char* kConfiguration = "pod-identity-webhook";
 constexpr const char* kWebhook = "pod-identity-webhook.amazonaws.com";
 constexpr int kAttempts = 5;  // when somebody else writes at the same time
@@ -15,45 +12,6 @@ constexpr int kAttempts = 5;  // when somebody else writes at the same time
 const api::Kind& secretKind() { return *api::findKind("", "v1", "secrets"); }
 
 const api::Kind& configurationKind() { return *api::findKind("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations"); }
-
-bool isDue(const json::object& secret, WallTime now) {
-  const json::object* annotations = objectAt(secret, {"metadata", "annotations"});
-  if (annotations == nullptr || !annotations->contains(kRenewAfter)) return false;
-  const Result<WallTime> after = parseRfc3339(textAt(*annotations, {kRenewAfter}));
-  return !after || *after <= now;
-}
-
-// nullopt: the Secret holds no usable certificate.
-std::optional<WebhookCertificate> certificateIn(const json::object& secret) {
-  const auto member = [&secret](std::string_view key) { return base64Decode(textAt(secret, {"data", key})); };
-  const Result<std::string> certificate = member("tls.crt"), key = member("tls.key"), authority = member("ca.crt");
-  if (!certificate || !key || !authority || (*certificate).empty() || (*key).empty()) return std::nullopt;
-  WebhookCertificate found;
-  found.tls.certificatePem = *certificate;
-  found.tls.keyPem = Secret(*key);
-  found.caPem = *authority;
-  return found;
-}
-
-Result<json::object> newSecret(const WebhookRegistration& registration, WallTime now) {
-  const Result<crypto::Authority> authority = crypto::Authority::make(registration.service + "-ca", now);
-  if (!authority) return authority.error();
-  const std::string in = registration.service + "." + registration.ns;
-  crypto::CertificateRequest request{.commonName = in + ".svc", .forServer = true, .life = kLife};
-  request.dnsNames = {registration.service, in, in + ".svc", in + ".svc.cluster.local"};
-  const Result<crypto::IssuedCertificate> issued = (*authority).issue(request, now);
-  if (!issued) return issued.error();
-  json::object secret{{"apiVersion", "v1"}, {"kind", "Secret"}, {"type", "kubernetes.io/tls"}};
-  json::object& metadata = makeObjectAt(secret, {"metadata"});
-  metadata["name"] = registration.secret;
-  metadata["namespace"] = registration.ns;
-  metadata["annotations"] = json::object{{kRenewAfter, rfc3339(now + kLife * 2 / 3)}};
-  json::object& data = makeObjectAt(secret, {"data"});
-  data["tls.crt"] = base64Encode((*issued).certificatePem);
-  data["tls.key"] = base64Encode((*issued).keyPem.reveal());
-  data["ca.crt"] = base64Encode((*authority).certificatePem());
-  return secret;
-}
 
 json::object webhookConfiguration(const std::string& url, const std::string& caPem) {
   json::object webhook{{"name", kWebhook}, {"failurePolicy", "Ignore"}, {"sideEffects", "None"}, {"reinvocationPolicy", "Never"}};
@@ -72,38 +30,6 @@ json::object webhookConfiguration(const std::string& url, const std::string& caP
   return configuration;
 }
 
-}  // namespace
-
-Result<WebhookCertificate> webhookCertificate(api::Client& client, const WebhookRegistration& registration, WallTime now) {
-  for (int attempt = 1;; ++attempt) {
-    const Result<DocumentPtr> found = client.get(secretKind(), {registration.ns, registration.secret});
-    if (!found && found.error().reason != Reason::NotFound) return found.error();
-    if (found)
-      if (std::optional<WebhookCertificate> usable = certificateIn((*found)->value); usable && !isDue((*found)->value, now))
-        return *std::move(usable);
-    Result<json::object> made = newSecret(registration, now);
-    if (!made) return made.error();
-    if (found) {
-      // The old authority stays trusted beside the new one until the next renewal: replicas change over one after the other.
-      const Result<std::string> old = base64Decode(textAt((*found)->value, {"data", "ca.crt"})),
-                                next = base64Decode(textAt(*made, {"data", "ca.crt"}));
-      const std::string first = old ? (*old).substr(0, (*old).find("-----END CERTIFICATE-----")) : std::string();
-      if (!first.empty()) makeObjectAt(*made, {"data"})["ca.crt"] = base64Encode(*next + first + "-----END CERTIFICATE-----\n");
-      makeObjectAt(*made, {"metadata"})["resourceVersion"] = textAt((*found)->value, {"metadata", "resourceVersion"});
-    }
-    const Result<DocumentPtr> written = found ? client.update(secretKind(), {registration.ns, registration.secret}, *std::move(made))
-                                              : client.create(secretKind(), registration.ns, *std::move(made));
-    if (written) {
-      if (std::optional<WebhookCertificate> usable = certificateIn((*written)->value)) return *std::move(usable);
-      return Error{Reason::Internal, "the Secret " + registration.secret + " came back without the certificate"};
-    }
-    const bool raced = written.error().reason == Reason::AlreadyExists || written.error().reason == Reason::Conflict;
-    if (!raced || attempt == kAttempts) return written.error();
-  }
-}
-
-namespace {
-
 // A webhook behind a URL may be another's, as the one of `podpass up` is: then it has an authority that we have never had.
 bool mayBeOurs(const json::object& webhook, const std::string& caPem) {
   if (textAt(webhook, {"clientConfig", "url"}).empty()) return true;
@@ -111,26 +37,91 @@ bool mayBeOurs(const json::object& webhook, const std::string& caPem) {
   return held && caPem.find(held->substr(0, held->find("-----END CERTIFICATE-----"))) != std::string::npos;
 }
 
+// Whether a webhook had to be changed so that all of them trust `caPem`.
+bool makeTrusting(json::object& configuration, const std::string& caPem) {
+  const std::string bundle = base64Encode(caPem);
+  json::value* webhooks = configuration.if_contains("webhooks");
+  if (webhooks == nullptr || !webhooks->is_array()) return false;
+  bool changed = false;
+  for (json::value& webhook : webhooks->get_array()) {
+    if (!webhook.is_object() || textAt(webhook.get_object(), {"clientConfig", "caBundle"}) == bundle) continue;
+    if (!mayBeOurs(webhook.get_object(), caPem)) continue;
+    makeObjectAt(webhook.get_object(), {"clientConfig"})["caBundle"] = bundle;
+    changed = true;
+  }
+  return changed;
+}
+
+// Another replica was faster: what it wrote counts, and everything is looked at again.
+bool raced(const Error& error) { return error.reason == Reason::AlreadyExists || error.reason == Reason::Conflict; }
+
+// No configuration, or one that somebody else keeps, can be told of nothing: then time alone decides about a renewal.
+bool isNotOurs(const Error& error) { return error.reason == Reason::NotFound || error.reason == Reason::Forbidden; }
+
+std::vector<std::string> namesOf(const WebhookRegistration& registration) {
+  const std::string in = registration.service + "." + registration.ns;
+  return {in + ".svc", registration.service, in, in + ".svc.cluster.local"};
+}
+
+// The Secret as it should be, and what had to be done for it.
+Result<std::string> mendSecret(json::object& secret, const WebhookRegistration& registration, const WebhookCertificate* held, bool trusted,
+                               WallTime now) {
+  if (certificateIn(secret)) return renew(secret, namesOf(registration), trusted, now);
+  Result<json::object> made = held != nullptr ? secretOf(*held) : newSecret(namesOf(registration), now);
+  if (!made) return made.error();
+  json::object& metadata = makeObjectAt(*made, {"metadata"});
+  metadata["name"] = registration.secret;
+  metadata["namespace"] = registration.ns;
+  if (const std::string_view version = textAt(secret, {"metadata", "resourceVersion"}); !version.empty())
+    metadata["resourceVersion"] = version;
+  secret = *std::move(made);
+  return std::string(held != nullptr ? "restored" : "created");
+}
+
+// The Secret first, the configuration by the version that was read before it: so a replica that was stopped in between cannot write a
+// bundle older than the one that is there.
+Result<RegistrationLook> look(api::Client& client, const WebhookRegistration& registration, const WebhookCertificate* held, WallTime now) {
+  const Result<DocumentPtr> configuration = client.get(configurationKind(), {"", registration.configuration});
+  const api::ObjectName name{registration.ns, registration.secret};
+  const Result<DocumentPtr> found = client.get(secretKind(), name);
+  if (!found && found.error().reason != Reason::NotFound) return found.error();
+  json::object secret = found ? (*found)->value : json::object();
+  const std::optional<WebhookCertificate> before = certificateIn(secret);
+  json::object registered = configuration ? (*configuration)->value : json::object();
+  const bool trusted = configuration ? before && !makeTrusting(registered, before->caPem) : isNotOurs(configuration.error());
+
+  const Result<std::string> step = mendSecret(secret, registration, held, trusted, now);
+  Result<void> written = step ? Result<void>() : Result<void>(step.error());
+  if (step && !step->empty()) {
+    const Result<DocumentPtr> kept =
+        found ? client.update(secretKind(), name, secret) : client.create(secretKind(), registration.ns, secret);
+    if (!kept) written = kept.error();
+  }
+  if (!written && (!before || raced(written.error()))) return written.error();
+
+  RegistrationLook result{.certificate = written ? *certificateIn(secret) : *before};
+  if (written) result.step = *step;
+  if (!written) result.notRenewed = written.error();
+  if (!configuration) result.notRegistered = configuration.error();
+  if (!configuration) return result;
+  registered = (*configuration)->value;
+  result.registered = makeTrusting(registered, result.certificate.caPem);
+  if (!result.registered) return result;
+  const Result<DocumentPtr> told = client.update(configurationKind(), {"", registration.configuration}, std::move(registered));
+  if (told) return result;
+  if (raced(told.error())) return told.error();
+  result.registered = false;
+  result.notRegistered = told.error();
+  return result;
+}
+
 }  // namespace
 
-Result<bool> registerCa(api::Client& client, const WebhookRegistration& registration, const std::string& caPem) {
-  const std::string bundle = base64Encode(caPem);
+Result<RegistrationLook> keepRegistered(api::Client& client, const WebhookRegistration& registration, const WebhookCertificate* held,
+                                        WallTime now) {
   for (int attempt = 1;; ++attempt) {
-    const Result<DocumentPtr> found = client.get(configurationKind(), {"", registration.configuration});
-    if (!found) return found.error();
-    json::object next = (*found)->value;
-    bool changes = false;
-    if (json::value* webhooks = next.if_contains("webhooks"); webhooks != nullptr && webhooks->is_array())
-      for (json::value& webhook : webhooks->get_array()) {
-        if (!webhook.is_object() || textAt(webhook.get_object(), {"clientConfig", "caBundle"}) == bundle) continue;
-        if (!mayBeOurs(webhook.get_object(), caPem)) continue;
-        makeObjectAt(webhook.get_object(), {"clientConfig"})["caBundle"] = bundle;
-        changes = true;
-      }
-    if (!changes) return false;
-    const Result<DocumentPtr> written = client.update(configurationKind(), {"", registration.configuration}, std::move(next));
-    if (written) return true;
-    if (written.error().reason != Reason::Conflict || attempt == kAttempts) return written.error();
+    Result<RegistrationLook> done = look(client, registration, held, now);
+    if (done || !raced(done.error()) || attempt == kAttempts) return done;
   }
 }
 

@@ -18,22 +18,9 @@ WebhookRole::WebhookRole(WebhookRoleOptions options, api::Client& client, const 
       clock_(clock),
       server_(options_.listeners, options_.webhook, sources_, ClusterWatch::reader(client, options_.webhook.aws)) {}
 
-http::TlsFiles WebhookRole::inMemory(const WebhookCertificate& certificate) const {
-  http::TlsFiles tls = certificate.tls;
-  tls.minimumVersion = options_.listeners.tls.minimumVersion;
-  tls.ciphers = options_.listeners.tls.ciphers;
-  return tls;
-}
-
 Result<void> WebhookRole::start() {
-  if (options_.registration) {
-    const Result<WebhookCertificate> certificate = webhookCertificate(client_, *options_.registration, clock_.now());
-    if (!certificate) return certificate.error();
-    shownCertificate_ = certificate->tls.certificatePem;
-    if (Result<void> started = server_.start(inMemory(*certificate)); !started) return started;
-  } else if (Result<void> started = server_.start(options_.listeners.tls); !started) {
-    return started;
-  }
+  Result<void> started = options_.registration ? lookAtRegistration() : server_.start(options_.listeners.tls);
+  if (!started) return started;
   watch_ = std::make_unique<ClusterWatch>(client_, sources_, options_.webhook.aws, options_.configMapNamespace, options_.ownKinds);
   maintenance_ = std::thread([this] { maintain(); });
   return {};
@@ -59,7 +46,9 @@ std::string WebhookRole::url() const {
 void WebhookRole::maintain() {
   SteadyTime nextLook = clock_.steady() + options_.scanEvery;
   for (;;) {
-    if (options_.registration) keepRegistered();
+    if (options_.registration)
+      if (const Result<void> kept = lookAtRegistration(); !kept)
+        log::warn("the certificate could not be looked at; the old one is kept", {{"err", log::chain(kept.error())}});
     if (options_.scanEvery > 0s && clock_.steady() >= nextLook && watch_->synced()) {
       lookAtPods();
       nextLook = clock_.steady() + options_.scanEvery;
@@ -70,20 +59,26 @@ void WebhookRole::maintain() {
   }
 }
 
-void WebhookRole::keepRegistered() {
-  const Result<WebhookCertificate> certificate = webhookCertificate(client_, *options_.registration, clock_.now());
-  if (!certificate) return log::warn("the webhook's certificate could not be read", {{"err", log::chain(certificate.error())}});
-  if (certificate->tls.certificatePem != shownCertificate_) {
-    const Result<void> used = server_.useTls(inMemory(*certificate));
-    if (!used) return log::warn("the new certificate cannot be used; the old one is kept", {{"err", log::chain(used.error())}});
-    shownCertificate_ = certificate->tls.certificatePem;
-    log::info("certificate reloaded");
+Result<void> WebhookRole::lookAtRegistration() {
+  Result<RegistrationLook> look = keepRegistered(client_, *options_.registration, shown_ ? &*shown_ : nullptr, clock_.now());
+  if (!look) return look.error();
+  if (!look->step.empty()) log::info("certificate " + look->step, {{"secret", options_.registration->secret}});
+  if (look->notRenewed) log::warn("the webhook's certificate could not be renewed", {{"err", log::chain(*look->notRenewed)}});
+  const std::string& configuration = options_.registration->configuration;
+  if (look->registered) log::info("caBundle written", {{"name", configuration}});
+  if (look->notRegistered)
+    log::warn("the MutatingWebhookConfiguration could not be kept", {{"name", configuration}, {"err", log::chain(*look->notRegistered)}});
+
+  http::TlsFiles tls = look->certificate.tls;
+  tls.minimumVersion = options_.listeners.tls.minimumVersion;
+  tls.ciphers = options_.listeners.tls.ciphers;
+  const bool isNew = !shown_ || shown_->tls.certificatePem != tls.certificatePem;
+  if (isNew) {
+    if (Result<void> used = shown_ ? server_.useTls(tls) : server_.start(tls); !used) return used;
+    if (shown_) log::info("certificate reloaded");
   }
-  const Result<bool> changed = registerCa(client_, *options_.registration, certificate->caPem);
-  if (!changed)
-    return log::warn("the MutatingWebhookConfiguration could not be kept",
-                     {{"name", options_.registration->configuration}, {"err", log::chain(changed.error())}});
-  if (*changed) log::info("caBundle written", {{"name", options_.registration->configuration}});
+  shown_ = std::move(look->certificate);
+  return {};
 }
 
 void WebhookRole::lookAtPods() {

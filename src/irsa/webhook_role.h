@@ -31,15 +31,16 @@ class WebhookRole {
 
   Result<void> start();
   void stop(std::chrono::milliseconds grace);
+  // With a registration, what start() begins with and then repeats: serves the certificate of the Secret, and keeps both and the
+  // configuration. An error: there is none, or it cannot be used; what is served already goes on.
+  Result<void> lookAtRegistration();
   [[nodiscard]] WebhookServer& server() { return server_; }
   [[nodiscard]] std::string url() const;  // of /mutate at the address that it is bound to
 
  private:
   void maintain();
-  void keepRegistered();
   void lookAtPods();
   void report(const UnmutatedPod& pod);
-  [[nodiscard]] http::TlsFiles inMemory(const WebhookCertificate& certificate) const;
 
   WebhookRoleOptions options_;
   api::Client& client_;
@@ -47,8 +48,8 @@ class WebhookRole {
   WebhookSources sources_;
   WebhookServer server_;
   std::unique_ptr<ClusterWatch> watch_;
-  std::string shownCertificate_;    // PEM, of the registration
-  std::set<std::string> reported_;  // uids
+  std::optional<WebhookCertificate> shown_;  // of the registration
+  std::set<std::string> reported_;           // uids
   std::mutex mutex_;
   std::condition_variable wake_;
   bool over_ = false;

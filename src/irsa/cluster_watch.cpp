@@ -10,8 +10,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::chrono::milliseconds kFirstPause = 100ms, kLongestPause = 30s;
-constexpr std::chrono::milliseconds kRelist = 6h;  // against whatever a watch has missed
 constexpr const char* kConfigMapName = "pod-identity-webhook";
 
 std::string_view nameOf(const Document& object) { return textAt(object.value, {"metadata", "name"}); }
@@ -100,10 +98,14 @@ void collectAssociations(WebhookSources& sources, const std::map<std::string, Do
 
 }  // namespace
 
-Following::Following(api::Client& client, const api::Kind& kind, std::string ns, api::Selectors selectors, Handlers handlers)
-    : client_(client), kind_(kind), ns_(std::move(ns)), selectors_(std::move(selectors)), handlers_(std::move(handlers)), thread_([this] {
-        run();
-      }) {}
+Following::Following(api::Client& client, const api::Kind& kind, std::string ns, api::Selectors selectors, Handlers handlers, Pauses pauses)
+    : client_(client),
+      kind_(kind),
+      ns_(std::move(ns)),
+      selectors_(std::move(selectors)),
+      handlers_(std::move(handlers)),
+      pauses_(pauses),
+      thread_([this] { run(); }) {}
 
 Following::~Following() {
   {
@@ -121,9 +123,11 @@ bool Following::sleep(std::chrono::milliseconds time) {
 
 Result<void> Following::listAndWatch() {
   Result<api::Listing> listing = client_.list(kind_, ns_, selectors_);
-  if (!listing) return listing.error();
-  handlers_.listed(listing->items);
+  const bool absent = !listing && listing.error().reason == Reason::NotFound;
+  if (!listing && !absent) return listing.error();
+  handlers_.listed(absent ? std::vector<DocumentPtr>() : listing->items);
   synced_ = true;
+  if (absent) return listing.error();
   Result<std::unique_ptr<api::Watching>> watching = client_.watch(kind_, ns_, selectors_, listing->revision, handlers_.changed);
   if (!watching) return watching.error();
   watching_ = *std::move(watching);
@@ -131,16 +135,17 @@ Result<void> Following::listAndWatch() {
 }
 
 void Following::run() {
-  std::chrono::milliseconds pause = kFirstPause;
+  std::chrono::milliseconds afterFailure = pauses_.first;
+  bool wasAbsent = false;
   for (;;) {
     watching_.reset();
     const Result<void> watched = listAndWatch();
-    if (watched)
-      pause = kFirstPause;
-    else
-      log::warn("watching failed", {{"kind", std::string(kind_.kind)}, {"err", log::chain(watched.error())}});
-    const bool goesOn = sleep(watched ? kRelist : pause);
-    if (!watched) pause = std::min(pause * 2, kLongestPause);
+    const bool absent = !watched && watched.error().reason == Reason::NotFound, failed = !watched && !absent;
+    if (absent && !wasAbsent) log::info("the API server does not have this kind", {{"kind", std::string(kind_.kind)}});
+    if (failed) log::warn("watching failed", {{"kind", std::string(kind_.kind)}, {"err", log::chain(watched.error())}});
+    const bool goesOn = sleep(absent ? pauses_.absent : failed ? afterFailure : pauses_.relist);
+    afterFailure = failed ? std::min(afterFailure * 2, pauses_.longest) : pauses_.first;
+    wasAbsent = absent;
     if (goesOn) continue;
     watching_.reset();
     return;
@@ -148,21 +153,20 @@ void Following::run() {
 }
 
 ClusterWatch::ClusterWatch(api::Client& client, WebhookSources& sources, const AwsSettings& settings, const std::string& configMapNamespace,
-                           bool ownKinds) {
-  followed_.push_back(std::make_unique<Following>(client, *api::findKind("", "v1", "serviceaccounts"), "", api::Selectors{},
-                                                  accountHandlers(sources, settings)));
+                           bool ownKinds, Following::Pauses pauses) {
+  const auto follow = [&](const api::Kind* kind, const std::string& ns, const api::Selectors& selectors, Following::Handlers handlers) {
+    followed_.push_back(std::make_unique<Following>(client, *kind, ns, selectors, std::move(handlers), pauses));
+  };
+  follow(api::findKind("", "v1", "serviceaccounts"), "", {}, accountHandlers(sources, settings));
   if (ownKinds) {
-    followed_.push_back(std::make_unique<Following>(client, *api::findKind("identity.podpass.dev", "v1", "tokeninjections"), "",
-                                                    api::Selectors{},
-                                                    collecting([&sources](const auto& objects) { collectInjections(sources, objects); })));
-    followed_.push_back(
-        std::make_unique<Following>(client, *api::findKind("identity.podpass.dev", "v1", "podidentityassociations"), "", api::Selectors{},
-                                    collecting([&sources](const auto& objects) { collectAssociations(sources, objects); })));
+    follow(api::findKind("identity.podpass.dev", "v1", "tokeninjections"), "", {},
+           collecting([&sources](const auto& objects) { collectInjections(sources, objects); }));
+    follow(api::findKind("identity.podpass.dev", "v1", "podidentityassociations"), "", {},
+           collecting([&sources](const auto& objects) { collectAssociations(sources, objects); }));
   }
   if (configMapNamespace.empty()) return;
-  const api::Selectors one{.fields = std::string("metadata.name=") + kConfigMapName};
-  followed_.push_back(std::make_unique<Following>(client, *api::findKind("", "v1", "configmaps"), configMapNamespace, one,
-                                                  configMapHandlers(sources, settings)));
+  follow(api::findKind("", "v1", "configmaps"), configMapNamespace, {.fields = std::string("metadata.name=") + kConfigMapName},
+         configMapHandlers(sources, settings));
 }
 
 bool ClusterWatch::synced() const {

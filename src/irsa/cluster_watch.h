@@ -11,18 +11,24 @@
 namespace podpass::irsa {
 
 // Follows the objects of one kind on a thread of its own: a list, a watch from there, and both again after `relist`, or with growing pauses
-// when the server is away. Ends when it is destroyed.
+// when the server is away. A kind that the server does not have has no objects; it is asked for again now and then, because its
+// CustomResourceDefinition may come later. Ends when it is destroyed.
 class Following {
  public:
+  struct Pauses {
+    std::chrono::milliseconds first{100}, longest{30'000};  // after failures, doubled each time
+    std::chrono::milliseconds absent{60'000};
+    std::chrono::milliseconds relist{6 * 3'600'000};  // against whatever a watch has missed
+  };
   struct Handlers {
     std::function<void(const std::vector<DocumentPtr>&)> listed;  // all there are
     std::function<void(const api::WatchEvent&)> changed;          // on the client's thread
   };
-  Following(api::Client& client, const api::Kind& kind, std::string ns, api::Selectors selectors, Handlers handlers);
+  Following(api::Client& client, const api::Kind& kind, std::string ns, api::Selectors selectors, Handlers handlers, Pauses pauses);
   ~Following();
   Following(const Following&) = delete;
   Following& operator=(const Following&) = delete;
-  // Since when a list was complete once.
+  // Once a list was complete, or the kind was known not to be there.
   [[nodiscard]] bool synced() const { return synced_; }
 
  private:
@@ -35,6 +41,7 @@ class Following {
   std::string ns_;
   api::Selectors selectors_;
   Handlers handlers_;
+  Pauses pauses_;
   std::atomic<bool> synced_{false};
   std::unique_ptr<api::Watching> watching_;
   std::mutex mutex_;
@@ -48,7 +55,7 @@ class ClusterWatch {
   // `configMapNamespace` empty: the ConfigMap is not read. `ownKinds`: TokenInjections and PodIdentityAssociations are, which a cluster has
   // whose API server is podpass, or where their CustomResourceDefinitions were applied.
   ClusterWatch(api::Client& client, WebhookSources& sources, const AwsSettings& settings, const std::string& configMapNamespace,
-               bool ownKinds);
+               bool ownKinds, Following::Pauses pauses = {});
 
   [[nodiscard]] bool synced() const;
   // For the webhook's live reads.

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <chrono>
 #include <ctime>
 #include <initializer_list>
 
@@ -29,6 +30,11 @@ class StopSignal {
     int number = 0;
     sigwait(&set_, &number);
     return number;
+  }
+  // Waits for one more, but no longer than that: whether it came.
+  [[nodiscard]] bool within(std::chrono::milliseconds time) const {
+    const timespec limit{.tv_sec = time.count() / 1000, .tv_nsec = time.count() % 1000 * 1'000'000};
+    return sigtimedwait(&set_, nullptr, &limit) > 0;
   }
 
  private:

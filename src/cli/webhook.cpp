@@ -17,6 +17,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+constexpr std::chrono::minutes kLongestDelay{10};
+
 struct WebhookFlags {
   irsa::WebhookRoleOptions role;
   std::string kubeconfig, kubeApi;
@@ -24,7 +26,7 @@ struct WebhookFlags {
   std::string ciphers, minimumVersion;
   bool inCluster = true, watchConfigMap = false;
   irsa::WebhookRegistration registration;
-  std::string gracePeriod = "0", resyncPeriod = "1m0s", scanInterval = "5m";
+  std::string gracePeriod = "0", resyncPeriod = "1m0s", scanInterval = "5m", shutdownDelay = "5s";
   std::string onUnknown = "deny";
   int verbosity = 0;
   std::string logLevel = "info";
@@ -112,6 +114,9 @@ Result<irsa::WebhookRoleOptions> optionsOf(const WebhookFlags& flags) {
     return Error{Reason::BadRequest, "Invalid value for tls-min-version unsupported version " + flags.minimumVersion};
   const std::optional<std::chrono::milliseconds> grace = parseDuration(flags.gracePeriod), scan = parseDuration(flags.scanInterval);
   if (!grace) return Error{Reason::BadRequest, "invalid duration for --service-account-lookup-grace-period: " + flags.gracePeriod};
+  const std::optional<std::chrono::milliseconds> delay = parseDuration(flags.shutdownDelay);
+  if (!delay || *delay > kLongestDelay)
+    return Error{Reason::BadRequest, "invalid duration for --shutdown-delay: " + flags.shutdownDelay, "0 to 10m"};
   if (!scan) return Error{Reason::BadRequest, "invalid duration for --scan-interval: " + flags.scanInterval};
   if (*grace > 0ms) role.webhook.patience = *grace;
   role.scanEvery = std::chrono::duration_cast<std::chrono::seconds>(*scan);
@@ -136,6 +141,9 @@ Result<void> serveWebhook(const WebhookFlags& flags) {
   irsa::WebhookRole webhook(*std::move(options), cluster, clock);
   if (Result<void> started = webhook.start(); !started) return started;
   stop.wait();
+  log::info("draining", {{"for", flags.shutdownDelay}});
+  webhook.drain();
+  if (stop.within(*parseDuration(flags.shutdownDelay))) log::info("told to stop twice");
   log::info("stopping");
   webhook.stop(10s);
   return {};
@@ -163,6 +171,10 @@ void addOwn(CLI::App& webhook, WebhookFlags& flags) {
       ->capture_default_str();
   webhook
       .add_option("--scan-interval", flags.scanInterval, "how often to look for pods that were admitted without their identity; 0: never")
+      ->capture_default_str();
+  webhook
+      .add_option("--shutdown-delay", flags.shutdownDelay,
+                  "how long to go on serving, though not ready, after SIGTERM; a second signal ends it")
       ->capture_default_str();
   webhook.add_flag("--evict-unmutated", flags.role.evictUnmutated, "evict such pods when a controller will replace them");
   addLogLevel(webhook, flags.logLevel);

@@ -30,8 +30,8 @@ bool malformedQuery(std::string_view query) {
 }
 
 std::string_view pathLabel(std::string_view path) {
-  for (const std::string_view known :
-       {"/mutate", "/healthz", "/metrics", "/debug/alpha/deny", "/debug/alpha/500", "/debug/alpha/cache", "/debug/alpha/cache/clear"})
+  for (const std::string_view known : {"/mutate", "/healthz", "/readyz", "/metrics", "/debug/alpha/deny", "/debug/alpha/500",
+                                       "/debug/alpha/cache", "/debug/alpha/cache/clear"})
     if (path == known) return known;
   return "other";
 }
@@ -181,6 +181,12 @@ asio::awaitable<std::string> Webhook::review(std::shared_ptr<const http::Request
   co_return answer(*review, decide(review->ns(), pod, account));
 }
 
+http::Response Webhook::readiness() const {
+  if (draining_) return textResponse(503, "shutting down\n");
+  if (synced_ && !synced_()) return textResponse(503, "service accounts, TokenInjections or others have not been listed yet\n");
+  return textResponse(200, "ok");
+}
+
 asio::awaitable<http::Response> Webhook::serve(std::shared_ptr<const http::Request> request) {
   const auto begin = std::chrono::steady_clock::now();
   const std::string& path = request->path;
@@ -189,6 +195,8 @@ asio::awaitable<http::Response> Webhook::serve(std::shared_ptr<const http::Reque
     response = jsonResponse(R"({"error": "error parsing form"})", 400);
   } else if (path == "/healthz") {
     response = textResponse(200, "ok");
+  } else if (path == "/readyz") {
+    response = readiness();
   } else if (path == "/mutate" && request->bodyTooLarge) {
     response = textResponse(413, "the AdmissionReview is too large\n");
   } else if (path == "/mutate" && request->headers.find("Content-Type") != "application/json") {
@@ -205,6 +213,7 @@ asio::awaitable<http::Response> Webhook::serve(std::shared_ptr<const http::Reque
   } else {
     response = textResponse(404, "404 page not found\n");
   }
+  if (draining_ && request->versionMajor == 1) response.headers.add("Connection", "close");
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
   metrics_.countRequest(request->method, pathLabel(path), response.status, took);
   co_return response;

@@ -38,7 +38,8 @@ class Webhook {
   // `read` reads a service account that is not among the sources.
   Webhook(WebhookOptions options, WebhookSources& sources, LiveReads::Read read);
 
-  // The HTTPS listener: /mutate, /healthz and, for debugging, /debug/alpha/deny and /debug/alpha/500.
+  // The HTTPS listener: /mutate, /healthz (it lives), /readyz (it should be asked) and, for debugging, /debug/alpha/deny and
+  // /debug/alpha/500.
   asio::awaitable<http::Response> serve(std::shared_ptr<const http::Request> request);
   // The plain listener: /metrics and, for debugging, /debug/alpha/cache and /debug/alpha/cache/clear.
   asio::awaitable<http::Response> serveMetrics(std::shared_ptr<const http::Request> request);
@@ -46,6 +47,10 @@ class Webhook {
   // What a pod of that service account is given now, from the sources alone; empty: nothing. For the look at pods that run already.
   [[nodiscard]] std::vector<Injection> injectionsFor(std::string_view ns, const PodView& pod) const;
   [[nodiscard]] WebhookMetrics& metrics() { return metrics_; }
+  // Ready once `synced` says that the sources are filled; without it from the start. Before the listeners start.
+  void readyWhen(std::function<bool()> synced) { synced_ = std::move(synced); }
+  // From now on not ready, so that no more callers are sent here; who comes all the same is served, and told to come back elsewhere.
+  void drain() { draining_ = true; }
   [[nodiscard]] const WebhookOptions& options() const { return options_; }
   // Ends the live reads; after the listeners have stopped, before they are destroyed.
   void stop() { reads_.stop(); }
@@ -60,11 +65,14 @@ class Webhook {
   [[nodiscard]] bool needsAccount(std::string_view ns, const PodView& pod) const;
   [[nodiscard]] std::string answer(const AdmissionReview& review, const Decision& decision);
   [[nodiscard]] std::string cachePage() const;
+  [[nodiscard]] http::Response readiness() const;
 
   WebhookOptions options_;
   WebhookSources& sources_;
   WebhookMetrics metrics_;
   LiveReads reads_;
+  std::function<bool()> synced_;
+  std::atomic<bool> draining_{false};
 };
 
 }  // namespace podpass::irsa

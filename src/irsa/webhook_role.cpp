@@ -16,12 +16,14 @@ WebhookRole::WebhookRole(WebhookRoleOptions options, api::Client& client, const 
     : options_(std::move(options)),
       client_(client),
       clock_(clock),
-      server_(options_.listeners, options_.webhook, sources_, ClusterWatch::reader(client, options_.webhook.aws)) {}
+      server_(options_.listeners, options_.webhook, sources_, ClusterWatch::reader(client, options_.webhook.aws)) {
+  server_.webhook().readyWhen([this] { return watch_ == nullptr || watch_->synced(); });
+}
 
 Result<void> WebhookRole::start() {
+  watch_ = std::make_unique<ClusterWatch>(client_, sources_, options_.webhook.aws, options_.configMapNamespace, options_.ownKinds);
   Result<void> started = options_.registration ? lookAtRegistration() : server_.start(options_.listeners.tls);
   if (!started) return started;
-  watch_ = std::make_unique<ClusterWatch>(client_, sources_, options_.webhook.aws, options_.configMapNamespace, options_.ownKinds);
   maintenance_ = std::thread([this] { maintain(); });
   return {};
 }

@@ -30,6 +30,9 @@ class WebhookRole {
   WebhookRole& operator=(const WebhookRole&) = delete;
 
   Result<void> start();
+  // Says "not ready" from now on and goes on serving; for the time between the signal to stop and stop() itself.
+  void drain() { server_.webhook().drain(); }
+  // Gives calls in flight `grace`.
   void stop(std::chrono::milliseconds grace);
   // With a registration, what start() begins with and then repeats: serves the certificate of the Secret, and keeps both and the
   // configuration. An error: there is none, or it cannot be used; what is served already goes on.

@@ -265,6 +265,28 @@ TEST(Webhook, AnswersTheOtherRequestsAsTheAmazonWebhookDoes) {
   EXPECT_EQ(server.get("/debug/alpha/cache", true), "{}");
 }
 
+TEST(Webhook, IsReadyOnceItKnowsAndUntilItIsToldToGo) {
+  Answering server;
+  bool synced = false;
+  server.webhook.readyWhen([&synced] { return synced; });
+  const auto ask = [&server](const char* path) {
+    http::Request request;
+    request.path = path;
+    return server.ask(std::move(request));
+  };
+  EXPECT_EQ(ask("/readyz").status, 503);
+  EXPECT_EQ(ask("/healthz").status, 200);
+  synced = true;
+  EXPECT_EQ(ask("/readyz").status, 200);
+  EXPECT_FALSE(ask("/healthz").headers.has("Connection"));
+  server.sources.accounts.put("shop", "cart", withRole());
+  server.webhook.drain();
+  EXPECT_EQ(ask("/readyz").status, 503);
+  EXPECT_EQ(ask("/healthz").status, 200) << "nobody must restart it";
+  EXPECT_TRUE(server.mutate("cart").contains("patch"));
+  EXPECT_EQ(ask("/healthz").headers.find("Connection"), "close") << "the next call finds another replica";
+}
+
 TEST(Webhook, KeepsAPodWithDuplicateNamesForTheApiServerToRefuse) {
   Answering server;
   server.sources.accounts.put("shop", "cart", withRole());

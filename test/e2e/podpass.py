@@ -127,11 +127,11 @@ class Podpass:
 class Standalone:
     """`podpass webhook` on free ports, beside the API server of a kubeconfig."""
 
-    def __init__(self, directory, kubeconfig, *options):
+    def __init__(self, directory, kubeconfig, *options, shutdown_delay="0"):
         self._log = directory / "webhook.stderr"
         with self._log.open("wb") as errors:
             self.process = subprocess.Popen([os.environ["PODPASS"], "webhook", "--kubeconfig", str(kubeconfig), "--bind", "127.0.0.1", "--port", "0",
-                                             "--metrics-port", "0", *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
+                                             "--metrics-port", "0", "--shutdown-delay", shutdown_delay, *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
 
     def log(self):
         return self._log.read_text()
@@ -147,7 +147,8 @@ class Standalone:
         return self
 
     def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
         try:
             assert self.process.wait(20) == 0, self.log()
         finally:

@@ -4,8 +4,11 @@ import base64
 import json
 import os
 import re
+import signal
+import socket
 import ssl
 import subprocess
+import time
 import urllib.error
 import urllib.request
 
@@ -236,6 +239,53 @@ def test_beside_up_it_leaves_the_webhook_of_up_alone(server, call, namespace, tm
     assert call("GET", path).json["webhooks"] == before
 
 
+def test_told_to_stop_it_serves_until_callers_are_gone(server, call, namespace, tmp_path):
+    make_account(call, namespace, "reader", ANNOTATED)
+    flags = ["--namespace", namespace, "--webhook-configuration", "none"]
+    with Standalone(tmp_path, server.kubeconfig, *flags, shutdown_delay="3s") as one:
+        port, _ = one.ports()
+        base = f"https://127.0.0.1:{port}"
+        bundle = base64.b64decode(call("GET", f"/api/v1/namespaces/{namespace}/secrets/pod-identity-webhook").json["data"]["ca.crt"]).decode()
+        trust = loopback_trust(bundle)
+
+        def ready():
+            try:
+                with urllib.request.urlopen(base + "/readyz", timeout=20, context=trust) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as refusal:
+                with refusal:
+                    return refusal.code
+        eventually(lambda: ready() == 200, what="ready")
+        began = time.monotonic()
+        one.process.send_signal(signal.SIGTERM)
+        eventually(lambda: ready() == 503, what="not ready")
+        hooked = Webhook(base + "/mutate", trust)
+        body = json.dumps(review(namespace, "reader")).encode()
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as plain, trust.wrap_socket(plain, server_hostname="hook") as slow:
+            head = f"POST /mutate HTTP/1.1\r\nHost: hook\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            slow.sendall(head.encode() + body[:40])
+            served = 0
+            while time.monotonic() < began + 2:
+                assert hooked.patch(namespace, "reader")
+                served += 1
+            assert served > 1 and one.process.poll() is None, "it went on serving"
+            eventually(lambda: 'msg="stopping"' in one.log(), what="the end of the delay")
+            assert time.monotonic() - began >= 3
+            slow.sendall(body[40:])
+            assert b'"patch"' in slow.recv(65536), "a call in flight was finished"
+        assert one.process.wait(20) == 0, one.log()
+
+
+def test_told_to_stop_twice_it_does_not_wait(server, namespace, tmp_path):
+    flags = ["--namespace", namespace, "--webhook-configuration", "none"]
+    with Standalone(tmp_path, server.kubeconfig, *flags, shutdown_delay="10m") as one:
+        one.ports()
+        one.process.send_signal(signal.SIGTERM)
+        eventually(lambda: 'msg="draining"' in one.log(), what="draining")
+        one.process.send_signal(signal.SIGTERM)
+        assert one.process.wait(20) == 0, one.log()
+
+
 def test_alone_it_is_small(server, namespace, tmp_path):
     with Standalone(tmp_path, server.kubeconfig, "--namespace", namespace, "--webhook-configuration", "none") as one:
         one.ports()
@@ -277,7 +327,7 @@ def test_what_cannot_be_known_is_denied_or_admitted_as_told(tmp_path, server):
 
 @pytest.mark.parametrize("flag,sentence", [("--tls-min-version=9", "Invalid value for tls-min-version unsupported version 9"),
                                            ("--tls-cipher-suites=TLS_NONSENSE", "unsupported cipher suite: TLS_NONSENSE"),
-                                           ("--scan-interval=often", "invalid duration")])
+                                           ("--scan-interval=often", "invalid duration"), ("--shutdown-delay=11m", "invalid duration")])
 def test_flags_that_make_no_sense_are_refused(server, flag, sentence, tmp_path):
     refused = subprocess.run([os.environ["PODPASS"], "webhook", "--kubeconfig", str(server.kubeconfig), "--namespace", "default", "--tls-secret", "refused",
                               "--bind", "127.0.0.1", "--port", "0", "--metrics-port", "0", flag], capture_output=True, text=True, timeout=30, check=False)

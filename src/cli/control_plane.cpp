@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <boost/asio/ip/address.hpp>
 #include <boost/asio/post.hpp>
 #include <charconv>
 
@@ -11,7 +12,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "cli/last_run.h"
 #include "server/issued_tokens.h"
 #include "server/token_issuers.h"
 
@@ -21,7 +21,10 @@ namespace {
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
 
-constexpr std::size_t kHistory = 10'000;  // changes kept for watches
+constexpr const char* kDiscovery = "issuerDocuments";  // in endpoints.json
+constexpr http::Limits kDiscoveryLimits{
+    .body = 1u << 10, .header = 16u << 10, .connections = 512, .headerTime = 10s, .idle = 60s};  // anybody may come
+constexpr std::size_t kHistory = 10'000;                                                         // changes kept for watches
 
 std::string kubeconfig(const std::string& url, const std::string& caPem, const crypto::IssuedCertificate& admin) {
   return "apiVersion: v1\nkind: Config\nclusters:\n- name: podpass\n  cluster:\n    server: " + url +
@@ -48,6 +51,43 @@ std::int64_t maxTokenLife(const std::string& text) {
 
 bool isEverywhere(const std::string& bind) { return bind == "0.0.0.0" || bind == "::"; }
 
+// Where this machine reaches what listens there.
+std::string hostOf(const std::string& bind) { return isEverywhere(bind) ? "127.0.0.1" : bind; }
+
+std::string urlOf(const std::string& host, unsigned short port) {
+  return "https://" + (host.find(':') != std::string::npos ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+// On the port of the options; for 0 on the last run's (0: none is known), when it is free.
+Result<std::unique_ptr<http::Server>> listenOn(const http::ServerOptions& options, unsigned short lastPort, const http::Handler& handler) {
+  Result<void> started = Error{};
+  std::unique_ptr<http::Server> listener;
+  for (const unsigned short port : {options.port == 0 ? lastPort : options.port, options.port}) {
+    if (started) break;
+    http::ServerOptions there = options;
+    there.port = port;
+    listener = http::makeServer(std::move(there), handler);
+    started = listener->start();
+  }
+  if (!started) return started.error();
+  return listener;
+}
+
+// A request waits for the server below; null: it failed to start.
+http::Handler waitingFor(const std::shared_future<server::ApiServer*>& api, bool discoversOnly) {
+  return [api, discoversOnly](std::shared_ptr<const http::Request> request) -> http::asio::awaitable<http::Response> {
+    server::ApiServer* const server = api.get();
+    http::Response response;
+    if (server == nullptr)
+      response.status = 503;
+    else if (discoversOnly)
+      response = server->discover(*request);
+    else
+      response = co_await server->handle(std::move(request));
+    co_return response;
+  };
+}
+
 }  // namespace
 
 ControlPlane::ControlPlane(ControlPlaneFlags flags, const Clock& clock, ControlPlaneSeams seams)
@@ -63,6 +103,9 @@ ControlPlane::~ControlPlane() {
 }
 
 Result<void> ControlPlane::start() {
+  if (flags_.issuerPort < 0 && !flags_.issuerBind.empty())
+    return Error{Reason::BadRequest, "--issuer-bind " + flags_.issuerBind + " is the address of a listener that nobody asked for",
+                 "give --issuer-port as well"};
   if (Result<void> made = makeDirectories(directory_, 0700); !made) return made;
   for (const auto step : {&ControlPlane::openStore, &ControlPlane::listen, &ControlPlane::assemble, &ControlPlane::bootstrap,
                           &ControlPlane::serve, &ControlPlane::startControllers, &ControlPlane::writeKubeconfig})
@@ -106,52 +149,71 @@ Result<void> ControlPlane::connectSigner() {
   return {};
 }
 
-// The port may be chosen by the system, and the issuer names it: listen first, serve when everything below is made.
-Result<void> ControlPlane::listen() {
+Result<void> ControlPlane::makeCertificate() {
   crypto::CertificateRequest serving{.commonName = "podpass", .forServer = true};
   serving.dnsNames = {"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"};
   serving.addresses = {"127.0.0.1", "::1"};
-  if (flags_.bind != "127.0.0.1" && flags_.bind != "::1" && !isEverywhere(flags_.bind)) serving.addresses.push_back(flags_.bind);
+  for (const std::string& bind : {flags_.bind, flags_.issuerBind.empty() ? flags_.bind : flags_.issuerBind}) {
+    boost::system::error_code failed;
+    boost::asio::ip::make_address(bind, failed);
+    if (failed)
+      return Error{Reason::BadRequest, "the address to listen on is not an IP address: " + bind, "give one such as 127.0.0.1 or 0.0.0.0"};
+    if (!isEverywhere(bind) && std::ranges::find(serving.addresses, bind) == serving.addresses.end()) serving.addresses.push_back(bind);
+  }
   serving.dnsNames.insert(serving.dnsNames.end(), flags_.moreNames.begin(), flags_.moreNames.end());
   serving.addresses.insert(serving.addresses.end(), flags_.moreAddresses.begin(), flags_.moreAddresses.end());
   Result<crypto::IssuedCertificate> certificate = authority_->issue(serving, clock_.now());
   if (!certificate) return certificate.error();
   tls_ = {(directory_ / "server.crt").string(), (directory_ / "server.key").string(), (directory_ / "ca.crt").string()};
   if (Result<void> written = writeFileAtomically(tls_.key, certificate->keyPem.reveal(), 0600); !written) return written;
-  if (Result<void> written = writeFileAtomically(tls_.certificate, certificate->certificatePem, 0644); !written) return written;
+  return writeFileAtomically(tls_.certificate, certificate->certificatePem, 0644);
+}
 
-  handler_ = [api = ready_.get_future().share()](std::shared_ptr<const http::Request> request) -> http::asio::awaitable<http::Response> {
-    server::ApiServer* const server = api.get();
-    http::Response response;
-    if (server == nullptr)
-      response.status = 503;
-    else
-      response = co_await server->handle(std::move(request));
-    co_return response;
-  };
-  handler_ = http::wrapped(around_, std::move(handler_));
+// The port may be chosen by the system, and the issuer names it: listen first, serve when everything below is made.
+Result<void> ControlPlane::listen() {
+  if (Result<void> made = makeCertificate(); !made) return made;
+  const std::shared_future<server::ApiServer*> api = ready_.get_future().share();
+  handler_ = http::wrapped(around_, waitingFor(api, false));
   const LastRun last(directory_);
-  const unsigned short lastPort = flags_.port == 0 ? last.port("apiserver") : static_cast<unsigned short>(0);
-  Result<void> started = Error{};
-  if (lastPort != 0) started = listenOn(lastPort);
-  if (!started) started = listenOn(flags_.port);
-  if (!started) return started;
-  host_ = isEverywhere(flags_.bind) ? "127.0.0.1" : flags_.bind;
-  url_ = "https://" + (host_.find(':') != std::string::npos ? "[" + host_ + "]" : host_) + ":" + std::to_string(listener_->port());
-  Result<std::vector<std::string>> issuers = flags_.keys.acceptedIssuers(url_);
-  if (!issuers) return issuers.error();
-  issuers_ = *std::move(issuers);
-  if (lastPort != 0 && listener_->port() != lastPort && last.url("issuer") != issuers_.front()) {
-    log::warn("port of the last run taken by another program, tokens of its issuer stay good until the next start",
-              {{"port", std::to_string(lastPort)}, {"issuer", last.url("issuer")}});
-    issuers_.push_back(last.url("issuer"));
-  }
+  Result<std::unique_ptr<http::Server>> listener =
+      listenOn({.bind = flags_.bind, .port = flags_.port, .tls = tls_, .limits = {}}, last.port("apiserver"), handler_);
+  if (!listener) return listener.error();
+  listener_ = *std::move(listener);
+  host_ = hostOf(flags_.bind);
+  discoveryUrl_ = url_ = urlOf(host_, listener_->port());
+  if (flags_.issuerPort >= 0)
+    if (Result<void> listens = listenForDiscovery(http::wrapped(around_, waitingFor(api, true)), last.port(kDiscovery)); !listens)
+      return listens;
+  return nameIssuers(last);
+}
+
+// Asks nobody who they are, not even for a client certificate.
+Result<void> ControlPlane::listenForDiscovery(const http::Handler& handler, unsigned short lastPort) {
+  const std::string& bind = flags_.issuerBind.empty() ? flags_.bind : flags_.issuerBind;
+  http::ServerOptions options{.bind = bind,
+                              .port = static_cast<unsigned short>(flags_.issuerPort),
+                              .tls = http::TlsFiles{tls_.certificate, tls_.key, {}},
+                              .threads = 1,
+                              .limits = kDiscoveryLimits};
+  Result<std::unique_ptr<http::Server>> listener = listenOn(options, lastPort, handler);
+  if (!listener) return listener.error();
+  discoveryListener_ = *std::move(listener);
+  discoveryUrl_ = urlOf(hostOf(bind), discoveryListener_->port());
   return {};
 }
 
-Result<void> ControlPlane::listenOn(unsigned short port) {
-  listener_ = http::makeServer({.bind = flags_.bind, .port = port, .tls = tls_, .limits = {}}, handler_);
-  return listener_->start();
+Result<void> ControlPlane::nameIssuers(const LastRun& last) {
+  Result<std::vector<std::string>> issuers = flags_.keys.acceptedIssuers(discoveryUrl_);
+  if (!issuers) return issuers.error();
+  issuers_ = *std::move(issuers);
+  const std::string before = last.url("issuer");
+  const bool wasOwn = !before.empty() && (before == last.url("apiserver") || before == last.url(kDiscovery));
+  if (flags_.keys.issuers.empty() && wasOwn && before != issuers_.front()) {
+    log::warn("issuer's own URL differs from the last run's, tokens of that one stay good until the next start",
+              {{"issuer", issuers_.front()}, {"was", before}});
+    issuers_.push_back(before);
+  }
+  return {};
 }
 
 Result<void> ControlPlane::assemble() {
@@ -192,7 +254,7 @@ Result<void> ControlPlane::assemble() {
     audit_ = *std::move(opened);
   }
   server::ApiServerOptions options{.serverAddress = url_.substr(std::string_view("https://").size()),
-                                   .jwksUri = flags_.keys.jwksUri.empty() ? url_ + "/openid/v1/jwks" : flags_.keys.jwksUri,
+                                   .jwksUri = flags_.keys.jwksUri.empty() ? discoveryUrl_ + "/openid/v1/jwks" : flags_.keys.jwksUri,
                                    .issuers = issuers_,
                                    .maxTokenLife = std::chrono::seconds(flags_.maxTokenSeconds),
                                    .extendTokens = flags_.extendTokens,
@@ -278,6 +340,7 @@ void ControlPlane::stop() {
   if (controllers_) controllers_->stop();
   if (signingKeys_) signingKeys_->stop();
   if (externalSigner_) externalSigner_->stop();
+  if (discoveryListener_) discoveryListener_->stop(2s);
   if (listener_) listener_->stop(2s);
   if (inventory_) inventory_->stop();
 }
@@ -295,13 +358,15 @@ Result<std::unique_ptr<http::Server>> ControlPlane::serveAlsoOn(const std::strin
 
 Result<void> ControlPlane::writeEndpoints(json::object more) const {
   json::object endpoints{{"apiserver", url_}, {"issuer", issuers_.front()}, {"metrics", url_ + "/metrics"}};
+  if (discoveryListener_) endpoints[kDiscovery] = discoveryUrl_;
   for (auto& [name, url] : more) endpoints[name] = std::move(url);
   return writeFileAtomically(directory_ / "endpoints.json", json::serialize(endpoints) + "\n", 0644);
 }
 
 std::string ControlPlane::readyText() const {
   const std::string config = (directory_ / "admin.kubeconfig").string();
-  return "podpass is ready at " + url_ + "\n  kubeconfig: " + config + "\n  try:        kubectl --kubeconfig " + config +
+  const std::string documents = discoveryListener_ ? "\n  issuer:     " + discoveryUrl_ + "/.well-known/openid-configuration" : "";
+  return "podpass is ready at " + url_ + "\n  kubeconfig: " + config + documents + "\n  try:        kubectl --kubeconfig " + config +
          " get serviceaccounts\n  stop:       Ctrl-C (or kill -TERM " + std::to_string(::getpid()) + ")\n";
 }
 
@@ -309,6 +374,12 @@ void ControlPlaneFlags::addTo(CLI::App& verb) {
   verb.add_option("--data-dir", dataDir, "where keys, certificates, objects and the kubeconfig are kept")->required();
   verb.add_option("--bind", bind, "address to listen on")->capture_default_str();
   verb.add_option("--port", port, "port to listen on; 0 picks a free one")->capture_default_str();
+  verb.add_option(
+          "--issuer-port", issuerPort,
+          "port of one more listener, for discovery documents and keys alone, to anybody: the issuer's own URL is there then; 0 picks "
+          "a free one; default: none")
+      ->check(CLI::Range(0, 65535));
+  verb.add_option("--issuer-bind", issuerBind, "address that --issuer-port is on; default: that of --bind");
   verb.add_option("--legacy-token-secrets", legacyTokenSecrets,
                   "auto: a token Secret for each service account; manual: only for annotated Secrets")
       ->check(CLI::IsMember({"auto", "manual"}))

@@ -11,6 +11,7 @@
 #include "auth/authenticator.h"
 #include "auth/authorizer.h"
 #include "cli/key_flags.h"
+#include "cli/last_run.h"
 #include "cli/oidc_flags.h"
 #include "controllers/controllers.h"
 #include "crypto/certificate.h"
@@ -32,6 +33,8 @@ struct ControlPlaneFlags {
   std::string dataDir;
   std::string bind = "127.0.0.1";
   unsigned short port = 6443;               // 0: the last run's, when it is free, or any free one
+  int issuerPort = -1;                      // of a listener for the discovery documents alone; 0 as with `port`; -1: there is none
+  std::string issuerBind = {};              // its address; empty: `bind`
   std::string legacyTokenSecrets = "auto";  // auto, manual
   std::int64_t maxTokenSeconds = 0;
   bool extendTokens = true;
@@ -74,6 +77,7 @@ class ControlPlane {
   [[nodiscard]] const std::string& host() const { return host_; }  // where it can be reached from this machine
   [[nodiscard]] unsigned short port() const { return listener_->port(); }
   [[nodiscard]] const std::string& url() const { return url_; }
+  [[nodiscard]] const std::string& discoveryUrl() const { return discoveryUrl_; }     // where anybody may read the documents, else url()
   [[nodiscard]] const std::vector<std::string>& issuers() const { return issuers_; }  // the first signs
   [[nodiscard]] const crypto::Authority& authority() const { return *authority_; }
   [[nodiscard]] const http::TlsFiles& tls() const { return tls_; }
@@ -94,7 +98,9 @@ class ControlPlane {
   Result<void> openStore();
   Result<void> connectSigner();
   Result<void> listen();
-  Result<void> listenOn(unsigned short port);
+  Result<void> makeCertificate();
+  Result<void> listenForDiscovery(const http::Handler& handler, unsigned short lastPort);
+  Result<void> nameIssuers(const LastRun& last);
   Result<void> assemble();
   Result<void> bootstrap();
   Result<void> serve();
@@ -119,7 +125,8 @@ class ControlPlane {
   std::promise<server::ApiServer*> ready_;
   http::Handler handler_;
   std::unique_ptr<http::Server> listener_;
-  std::string host_, url_;
+  std::unique_ptr<http::Server> discoveryListener_;  // null: none was asked for
+  std::string host_, url_, discoveryUrl_;
   std::vector<std::string> issuers_;
   std::unique_ptr<server::Registry> registry_;
   std::unique_ptr<server::Admission> admission_;

@@ -110,10 +110,11 @@ Result<bool> hasProvider(api::Client& client, const std::string& issuer, const s
 
 }  // namespace
 
-Result<void> registerOwnIssuers(api::Client& client, const std::vector<std::string>& issuers, const std::string& ownUrl,
+Result<void> registerOwnIssuers(api::Client& client, const std::vector<std::string>& issuers, const std::set<std::string>& ownUrls,
                                 const std::string& caPem) {
   for (const std::string& issuer : issuers) {
-    const bool signs = issuer == issuers.front(), isOwn = issuer == ownUrl || issuer.starts_with(ownUrl + "/");
+    const bool signs = issuer == issuers.front(),
+               isOwn = std::ranges::any_of(ownUrls, [&](const std::string&own) { return (issuer + "/").starts_with(own + "/"); });
     const std::string name = signs ? kOwnProvider : kOwnProvider + ("-" + hexLower(sha256(issuer)).substr(0, 8));
     const Result<bool> another = signs ? Result<bool>(false) : hasProvider(client, issuer, name);
     if (!another) return another.error();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,9 +28,9 @@ Result<irsa::StsOptions> stsFiles(const std::filesystem::path& directory, const 
                                   WallTime now);
 
 // Keeps an OIDCProvider for each of this podpass's own issuers, with the client id sts.amazonaws.com: `podpass` for the first, which signs;
-// for the others, unless somebody has made one, `podpass-…`. `caPem`: of issuers below `ownUrl`; others have a certificate of the system's
-// roots.
-Result<void> registerOwnIssuers(api::Client& client, const std::vector<std::string>& issuers, const std::string& ownUrl,
+// for the others, unless somebody has made one, `podpass-…`. `caPem`: of issuers below one of `ownUrls`; others have a certificate of the
+// system's roots.
+Result<void> registerOwnIssuers(api::Client& client, const std::vector<std::string>& issuers, const std::set<std::string>& ownUrls,
                                 const std::string& caPem);
 
 }  // namespace podpass::cli

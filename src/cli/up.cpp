@@ -72,7 +72,8 @@ Result<std::unique_ptr<irsa::WebhookRole>> startWebhook(ControlPlane& control, i
 
 // STS, with this podpass's own issuer registered.
 Result<std::unique_ptr<irsa::StsServer>> startSts(ControlPlane& control, StsFlags flags, faults::Faults* rehearsal, const Clock& clock) {
-  Result<void> registered = registerOwnIssuers(control.client(), control.issuers(), control.url(), control.authority().certificatePem());
+  Result<void> registered = registerOwnIssuers(control.client(), control.issuers(), {control.url(), control.discoveryUrl()},
+                                               control.authority().certificatePem());
   if (!registered) return registered.error();
   Result<irsa::StsOptions> options = stsFiles(control.directory(), control.authority(), flags, clock.now());
   if (!options) return options.error();

@@ -5,6 +5,7 @@
 #include "server/access.h"
 #include "server/documents.h"
 #include "server/metrics.h"
+#include "server/oidc_discovery.h"
 #include "server/representation.h"
 #include "server/resources.h"
 #include "server/status.h"
@@ -43,12 +44,12 @@ void addWarnings(http::Response& response, const std::vector<std::string>& warni
   }
 }
 
-// Whoever may read the discovery document at the root may read those below the issuers' paths.
-RequestInfo discoveryRequest(const http::Request& request) {
-  http::Request atRoot;
-  atRoot.method = request.method;
-  atRoot.path = "/.well-known/openid-configuration";
-  return parseRequest(atRoot);
+// What a request for `path` in the place of the request's own asks for.
+RequestInfo standingFor(std::string_view path, const http::Request& request) {
+  http::Request standing;
+  standing.method = request.method;
+  standing.path = path;
+  return parseRequest(standing);
 }
 
 // What is known of a request once it is answered.
@@ -73,8 +74,9 @@ struct ApiServer::Parts {
         inventory(options.inventory),
         authenticator(authn),
         authorizer(authz),
-        documents(std::move(options.serverAddress), std::move(options.jwksUri), std::move(options.jwksMaxAge), registry.store(),
-                  options.issuers.empty() ? std::vector{issuer.url()} : options.issuers, ring, tokens.revocations(), stopping),
+        documents(std::move(options.serverAddress), registry.store(), stopping),
+        discovery(options.issuers.empty() ? std::vector{issuer.url()} : options.issuers, std::move(options.jwksUri),
+                  std::move(options.jwksMaxAge), ring, tokens.revocations()),
         remoteSigners(options.signsElsewhere ? std::make_unique<asio::thread_pool>(kRemoteSigners) : nullptr),
         tokenRequests({options.maxTokenLife, options.extendTokens, options.extendedLife}, registry, admission, issuer, tokens, time,
                       remoteSigners ? *remoteSigners : signers),
@@ -95,13 +97,16 @@ struct ApiServer::Parts {
   std::atomic<api::NodeAccess*> nodeAccess = nullptr;
   Metrics metrics;
   Documents documents;
+  OidcDiscovery discovery;
   std::unique_ptr<asio::thread_pool> remoteSigners;  // a slow token or signer must not hold up who verifies
   TokenRequests tokenRequests;
   Reviews reviews;
   Resources resources;
 
   asio::awaitable<http::Response> serve(const http::Request& request, Exchange& exchange) {
-    exchange.info = documents.describesIssuer(request) ? discoveryRequest(request) : parseRequest(request);
+    const OidcDiscovery::Document document = discovery.at(request);
+    const bool isDocument = document != OidcDiscovery::Document::None;
+    exchange.info = isDocument ? standingFor(OidcDiscovery::pathOf(document), request) : parseRequest(request);
     RequestInfo& info = exchange.info;
     if (info.isResource && info.resource.empty()) info.isResource = false;  // /apis/GROUP/VERSION itself
     const SteadyTime asking = clock.steady();
@@ -129,6 +134,7 @@ struct ApiServer::Parts {
       exchange.impersonator = std::exchange(context.user, std::move(asked));
     }
     auth::Attributes asked = attributesOf(info, request, std::move(context.user));  // lent: copying all it holds is felt
+    if (isDocument) asked.verb = "get";  // who may read it may ask for its headers, and what else may be done: nothing
     const auth::Decision decision = authorizer.authorize(asked);
     context.user = std::move(asked.user);
     if (audit != nullptr) {
@@ -136,6 +142,7 @@ struct ApiServer::Parts {
       context.annotations["authorization.k8s.io/reason"] = decision.reason;
     }
     if (!decision.allowed) co_return failure(denied(info, context.user, decision.reason));
+    if (isDocument) co_return discovery.answer(document, request);
     if (info.isResource) co_return co_await resources.answer(request, info, context);
     if (info.path != "/metrics") co_return documents.answer(request, info);
     if (request.method != "GET" && request.method != "HEAD") co_return failure(methodNotAllowed());
@@ -181,6 +188,20 @@ asio::awaitable<Result<json::object>> ApiServer::requestToken(Context& context, 
   if (Result<void> fine = parts_->tokenRequests.prepare(context.user, ns, account, request); !fine) co_return fine.error();
   Result<json::object> answer = co_await parts_->tokenRequests.answer(context, std::move(ns), std::move(account), std::move(request));
   co_return answer;
+}
+
+http::Response ApiServer::discover(const http::Request& request) {
+  const SteadyTime started = parts_->clock.steady();
+  const OidcDiscovery::Document document = parts_->discovery.at(request);
+  const bool published = document == OidcDiscovery::Document::Configuration || document == OidcDiscovery::Document::Jwks;
+  const bool asksHealth = request.path == "/healthz";
+  const RequestInfo info = standingFor(published ? OidcDiscovery::pathOf(document) : asksHealth ? "/healthz" : "/", request);
+  http::Response response = published    ? parts_->discovery.answer(document, request)
+                            : asksHealth ? parts_->documents.answer(request, info)
+                                         : failure(noSuchResource());
+  if (!response.headers.has("cache-control")) response.headers.add("Cache-Control", "no-cache, private");
+  parts_->metrics.count(info, response.status, parts_->clock.steady() - started, false);
+  return response;
 }
 
 asio::awaitable<http::Response> ApiServer::handle(std::shared_ptr<const http::Request> request) {

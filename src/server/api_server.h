@@ -43,6 +43,8 @@ class ApiServer {
   ApiServer& operator=(const ApiServer&) = delete;
 
   asio::awaitable<http::Response> handle(std::shared_ptr<const http::Request> request);
+  // To anybody, on a listener of their own: the issuers' discovery documents, the keys and /healthz; 404 for everything else.
+  [[nodiscard]] http::Response discover(const http::Request& request);
   // The node's side of exec, attach, port-forward and logs; null until the node agent runs.
   void setNodeAccess(api::NodeAccess* access);
   // From now on /readyz answers 500 and watches end.

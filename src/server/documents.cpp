@@ -9,26 +9,10 @@
 namespace podpass::server {
 namespace {
 
-constexpr const char* kRevocationsLife = "public, max-age=10";
-
 http::Response document(std::shared_ptr<const std::string> body, std::string type) {
   http::Response response;
   response.headers.add("Content-Type", std::move(type));
   response.body = std::move(body);
-  return response;
-}
-
-// A cacheable document: ETag, and 304 with neither body nor Content-Type (one there poisons kubectl's discovery cache).
-http::Response cacheable(const http::Request& request, std::string body, std::string type) {
-  std::string tag = "\"" + hexLower(sha256(body)) + "\"";
-  std::transform(tag.begin(), tag.end(), tag.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  http::Response response;
-  if (request.headers.find("if-none-match") == tag)
-    response.status = 304;
-  else
-    response = document(std::make_shared<const std::string>(std::move(body)), std::move(type));
-  response.headers.add("ETag", tag);
-  response.headers.add("Vary", "Accept");
   return response;
 }
 
@@ -88,36 +72,16 @@ http::Response Documents::health(const http::Request& request, const RequestInfo
   return textResponse(200, request.parameter("verbose") ? lines : "ok");
 }
 
-http::Response Documents::openidConfiguration(const http::Request& request) const {
-  std::string path = request.path;
-  while (path.size() > 1 && path.back() == '/') path.pop_back();
-  const std::string& issuer = issuers_.at(path, request.headers.find("host"));
-  http::Response response =
-      document(std::make_shared<const std::string>(token::openidConfiguration(issuer, jwksUri_, *ring_.load())), "application/json");
-  response.headers.add("Cache-Control", "public, max-age=" + std::to_string(jwksMaxAge_().count()));
-  return response;
-}
-
-http::Response Documents::jwks() const {
-  http::Response response = document(std::make_shared<const std::string>(token::jwks(*ring_.load())), "application/jwk-set+json");
-  response.headers.add("Cache-Control", "public, max-age=" + std::to_string(jwksMaxAge_().count()));
-  return response;
-}
-
-http::Response Documents::revocations() const {
-  if (revocations_ == nullptr) return textResponse(404, "404 page not found\n");
-  http::Response response = document(revocations_->document(issuers_.signing()), "application/json");
-  response.headers.add("Cache-Control", kRevocationsLife);
-  return response;
-}
-
 http::Response Documents::discovery(const http::Request& request, const std::string& path) const {
   Result<Representation> as = negotiate(request);
   if (!as) return failure(as.error());
   const bool root = path == "/api" || path == "/apis";
-  if (root && as->form == Representation::Form::Discovery)
-    return cacheable(request, api::aggregatedDiscovery(path == "/api", as->discoveryVersion),
-                     "application/json;g=apidiscovery.k8s.io;v=" + as->discoveryVersion + ";as=APIGroupDiscoveryList");
+  if (root && as->form == Representation::Form::Discovery) {
+    http::Response response = cacheable(request, api::aggregatedDiscovery(path == "/api", as->discoveryVersion),
+                                        "application/json;g=apidiscovery.k8s.io;v=" + as->discoveryVersion + ";as=APIGroupDiscoveryList");
+    response.headers.add("Vary", "Accept");
+    return response;
+  }
   if (path == "/api") return jsonResponse(200, api::legacyVersions(serverAddress_));
   if (path == "/apis") return jsonResponse(200, api::groupList());
   if (path == "/api/v1") {
@@ -139,9 +103,8 @@ http::Response Documents::answer(const http::Request& request, const RequestInfo
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   const bool reads = request.method == "GET" || request.method == "HEAD";
   const auto under = [&](std::string_view root) { return path == root || path.starts_with(std::string(root) + "/"); };
-  const bool known = under("/healthz") || under("/livez") || under("/readyz") || path == "/version" ||
-                     path == "/.well-known/openid-configuration" || path == "/openid/v1/jwks" || path == "/openid/v1/revocations" ||
-                     under("/api") || under("/apis") || under("/openapi");
+  const bool known = under("/healthz") || under("/livez") || under("/readyz") || path == "/version" || under("/api") || under("/apis") ||
+                     under("/openapi");
   if (!known) return textResponse(404, "404 page not found\n");
   if (!reads) return failure(methodNotAllowed());
   if (under("/healthz") || under("/livez") || under("/readyz")) {
@@ -150,9 +113,6 @@ http::Response Documents::answer(const http::Request& request, const RequestInfo
     return health(request, clean);
   }
   if (path == "/version") return jsonResponse(200, versionDocument());
-  if (path == "/openid/v1/revocations") return revocations();
-  if (under("/openid")) return jwks();
-  if (under("/.well-known")) return openidConfiguration(request);
   if (under("/openapi")) return openApi(request, path);
   return discovery(request, path);
 }

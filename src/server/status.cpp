@@ -1,6 +1,7 @@
 #include "server/status.h"
 
 #include "base/text.h"
+#include "http/conditional.h"
 
 namespace podpass::server {
 namespace {
@@ -82,6 +83,19 @@ http::Response jsonResponse(int code, std::string text) {
   response.status = code;
   response.headers.add("Content-Type", "application/json");
   response.body = std::make_shared<const std::string>(std::move(text));
+  return response;
+}
+
+http::Response cacheable(const http::Request& request, std::string body, std::string type) {
+  std::string tag = http::entityTag(body);
+  http::Response response;
+  if (http::holdsCurrent(request.headers, tag)) {
+    response.status = 304;
+  } else {
+    response.headers.add("Content-Type", std::move(type));
+    response.body = std::make_shared<const std::string>(std::move(body));
+  }
+  response.headers.add("ETag", std::move(tag));
   return response;
 }
 

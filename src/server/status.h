@@ -13,6 +13,8 @@ http::Response failure(const Error& error, const std::optional<Wording>& wording
 // The reason that stands for an HTTP code; Internal when none does.
 Reason reasonOf(int httpCode);
 http::Response jsonResponse(int code, std::string text);
+// 200 with an ETag; 304, with neither body nor Content-Type, for whoever holds it (one there poisons kubectl's discovery cache).
+http::Response cacheable(const http::Request& request, std::string body, std::string type);
 http::Response textResponse(int code, std::string text);  // text/plain, as the paths beside the API answer
 
 // Errors in Kubernetes' words.

@@ -31,14 +31,21 @@ def test_is_closed_to_strangers(call, path):
     assert_forbidden(call("GET", path, token=""), path)
 
 
-@pytest.mark.parametrize("path", OPEN + ISSUER)
+@pytest.mark.parametrize("path", OPEN)
 def test_nobody_changes_what_anybody_reads(call, path):
     assert_forbidden(call("POST", path, {}, token=""), path)
 
 
 @pytest.mark.parametrize("path", ISSUER)
+def test_the_documents_of_the_issuer_are_for_reading(call, path):
+    refused = call("POST", path, {}, token="")
+    assert refused.code == 405 and refused.headers["Allow"] == "GET, HEAD, OPTIONS", refused
+
+
+@pytest.mark.parametrize("path", ISSUER)
 def test_the_documents_of_the_issuer_can_be_closed(closed_call, path):
-    assert_forbidden(closed_call("GET", path, token=""), path)
+    for method in ("GET", "OPTIONS"):
+        assert_forbidden(closed_call(method, path, token=""), path)
     assert closed_call("GET", path).code == 200
 
 

@@ -177,6 +177,8 @@ void addOwn(CLI::App& webhook, WebhookFlags& flags) {
                   "how long to go on serving, though not ready, after SIGTERM; a second signal ends it")
       ->capture_default_str();
   webhook.add_flag("--evict-unmutated", flags.role.evictUnmutated, "evict such pods when a controller will replace them");
+  webhook.add_option("--evict-limit", flags.role.evictLimit, "how many to evict after one look; one of each controller at most")
+      ->capture_default_str();
   addLogLevel(webhook, flags.logLevel);
 }
 

@@ -191,6 +191,17 @@ std::map<std::string, RoleSettings> AccountCache::entries() const {
   return sorted;
 }
 
+std::set<std::string> AccountCache::namespacesWhere(const Judge& judge) const {
+  const std::shared_lock lock(mutex_);
+  std::set<std::string> namespaces;
+  for (const Slot slot : slots_) {
+    if (slot == 0) continue;
+    const std::string_view key = keyAt(slot), ns = key.substr(0, key.find('/'));
+    if (!namespaces.contains(std::string(ns)) && judge(ns, key.substr(ns.size() + 1), accountAt(slot))) namespaces.emplace(ns);
+  }
+  return namespaces;
+}
+
 std::size_t AccountCache::size() const {
   const std::shared_lock lock(mutex_);
   return count_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -22,6 +23,9 @@ class AccountCache {
   [[nodiscard]] std::optional<Account> find(std::string_view ns, std::string_view name) const;
   [[nodiscard]] std::map<std::string, RoleSettings> entries() const;  // sorted, for the debug page
   [[nodiscard]] std::size_t size() const;
+  // Those that have an account of which this is true.
+  using Judge = std::function<bool(std::string_view ns, std::string_view name, const Account& account)>;
+  [[nodiscard]] std::set<std::string> namespacesWhere(const Judge& judge) const;
   // Forgets all accounts but these: what a list shows is all there is.
   void keepOnly(const std::set<std::string>& keys);
 

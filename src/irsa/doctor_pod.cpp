@@ -288,7 +288,7 @@ class Walk {
       return true;
     }
     if (about_.manifest) return mutateManifest(view);
-    if (!lacks(view, promise_->injection)) {
+    if (hasVolume(view, promise_->injection)) {
       out_.ok("webhook", "gave the pod the volume " + quoted(promise_->injection.volume));
       return true;
     }

@@ -119,9 +119,22 @@ bool settled(const VariableGroup& group, const json::array* existing, const Addi
          });
 }
 
+bool isSkipped(const json::object& container, const Injection& injection) {
+  return std::find(injection.skipContainers.begin(), injection.skipContainers.end(), textAt(container, {"name"})) !=
+         injection.skipContainers.end();
+}
+
+// It has names of its own in place of those whose values lead into the volume.
+bool helpsItself(const json::object& container, const Injection& injection) {
+  const std::string unixPath = injection.mountPath, windows = windowsPath(injection.mountPath);
+  const auto leads = [&](const Variable& variable) { return variable.value.starts_with(unixPath) || variable.value.starts_with(windows); };
+  return std::any_of(injection.environment.begin(), injection.environment.end(), [&](const VariableGroup& group) {
+    return std::any_of(group.variables.begin(), group.variables.end(), leads) && hasOneOf(arrayAt(container, {"env"}), group.names);
+  });
+}
+
 void collect(const json::object& container, const Injection& injection, Additions& additions) {
-  const std::string_view name = textAt(container, {"name"});
-  if (std::find(injection.skipContainers.begin(), injection.skipContainers.end(), name) != injection.skipContainers.end()) return;
+  if (isSkipped(container, injection)) return;
   const json::array* existing = arrayAt(container, {"env"});
   const auto complete = [existing](const VariableGroup& group) { return hasOneOf(existing, group.names); };
   if (injection.leaveComplete && std::all_of(injection.environment.begin(), injection.environment.end(), complete)) return;
@@ -295,6 +308,24 @@ PodPatch podPatch(const PodView& pod, std::span<const Injection> injections) {
   }
   out += ']';
   return {std::move(out), adds};
+}
+
+bool hasVolume(const PodView& pod, const Injection& injection) {
+  return pod.volumes != nullptr && std::any_of(pod.volumes->begin(), pod.volumes->end(), [&injection](const json::value& volume) {
+           const std::string_view name = volume.is_object() ? textAt(volume.get_object(), {"name"}) : std::string_view();
+           return injection.volumeStem.empty() ? name == injection.volume : name.starts_with(injection.volumeStem);
+         });
+}
+
+bool isWanted(const PodView& pod, const Injection& injection) {
+  const auto wants = [&injection](const json::value& container) {
+    const json::object* object = container.if_object();
+    return object != nullptr && !isSkipped(*object, injection) && !helpsItself(*object, injection);
+  };
+  const auto anyWants = [&wants](const json::array* containers) {
+    return containers != nullptr && std::any_of(containers->begin(), containers->end(), wants);
+  };
+  return anyWants(pod.containers) || anyWants(pod.initContainers);
 }
 
 std::string windowsPath(std::string_view path) {

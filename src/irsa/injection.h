@@ -70,6 +70,12 @@ struct PodPatch {
 };
 PodPatch podPatch(const PodView& pod, std::span<const Injection> injections);
 
+// Whether the pod has the volume, or one that was named after a name that the pod did not have yet.
+bool hasVolume(const PodView& pod, const Injection& injection);
+// Whether some container would use it: it did not ask to be left alone, and has no variables of its own in place of those that lead into
+// the volume.
+bool isWanted(const PodView& pod, const Injection& injection);
+
 // "C:" and backslashes, for the environment of a Windows container.
 std::string windowsPath(std::string_view path);
 // `path` below `directory`, cleaned as Go's filepath.Join does.

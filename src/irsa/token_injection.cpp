@@ -179,11 +179,13 @@ Result<TokenInjection> TokenInjection::read(const json::object& object) {
   return injection;
 }
 
-bool TokenInjection::matches(std::string_view ns, const PodView& pod, const json::object* annotations) const {
+bool TokenInjection::mayMean(std::string_view ns, std::string_view serviceAccount, const json::object* annotations) const {
   if (!accountAnnotation_.empty() && (annotations == nullptr || textAt(*annotations, {accountAnnotation_}).empty())) return false;
-  if (podSelector_ && !podSelector_->matchesLabels(pod.labels)) return false;
-  return accounts_.empty() || accounts_.contains(accountKey(ns, pod.serviceAccount)) ||
-         accounts_.contains(accountKey("*", pod.serviceAccount));
+  return accounts_.empty() || accounts_.contains(accountKey(ns, serviceAccount)) || accounts_.contains(accountKey("*", serviceAccount));
+}
+
+bool TokenInjection::matches(std::string_view ns, const PodView& pod, const json::object* annotations) const {
+  return mayMean(ns, pod.serviceAccount, annotations) && (!podSelector_ || podSelector_->matchesLabels(pod.labels));
 }
 
 Result<std::optional<Injection>> TokenInjection::injectionFor(std::string_view ns, const PodView& pod, const json::object* annotations,

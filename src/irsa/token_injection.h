@@ -22,6 +22,8 @@ class TokenInjection {
   // text needs it.
   [[nodiscard]] Result<std::optional<Injection>> injectionFor(std::string_view ns, const PodView& pod, const json::object* annotations,
                                                               std::int64_t jitter = 0) const;
+  // Whether pods of that account are meant, or would be with the right labels.
+  [[nodiscard]] bool mayMean(std::string_view ns, std::string_view serviceAccount, const json::object* annotations) const;
   [[nodiscard]] const std::string& name() const { return name_; }
 
  private:

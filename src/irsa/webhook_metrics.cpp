@@ -48,6 +48,9 @@ std::string WebhookMetrics::text() const {
   sample(out, "podpass_webhook_unknown_denied_total", "", deniedUnknown);
   describe(out, "podpass_webhook_unmutated_pods", "gauge", "Pods found without the identity that their service account promises");
   sample(out, "podpass_webhook_unmutated_pods", "", unmutatedPods);
+  describe(out, "podpass_webhook_evictions_total", "counter", "Evictions of such pods that were asked for, by outcome");
+  sample(out, "podpass_webhook_evictions_total", R"(outcome="evicted")", evictedPods);
+  sample(out, "podpass_webhook_evictions_total", R"(outcome="refused")", refusedEvictions);
 
   const std::lock_guard lock(mutex_);
   const auto labels = [](const auto& key) { return "path=\"" + key.second + "\",verb=\"" + key.first + "\""; };

@@ -17,6 +17,7 @@ class WebhookMetrics {
   std::atomic<std::uint64_t> missingAccounts{0};
   std::atomic<std::uint64_t> deniedUnknown{0};  // pods refused because nothing could be found out
   std::atomic<std::uint64_t> unmutatedPods{0};  // pods that run without what their service account promises, at the last look
+  std::atomic<std::uint64_t> evictedPods{0}, refusedEvictions{0};
 
   // `path` is one of those that are served, or "other": a stranger must not make labels.
   void countRequest(std::string_view verb, std::string_view path, int code, std::chrono::microseconds took);

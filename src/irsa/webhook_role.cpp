@@ -91,14 +91,22 @@ void WebhookRole::lookAtPods() {
   for (const UnmutatedPod& pod : *pods) {
     still.insert(pod.uid);
     if (!reported_.contains(pod.uid)) report(pod);
-    if (!options_.evictUnmutated) continue;
-    const Result<void> evicted = evict(client_, pod);
-    if (evicted)
-      log::info("pod evicted: it ran without its identity", {{"ns", pod.ns}, {"name", pod.name}, {"uid", pod.uid}});
-    else
-      log::warn("pod without its identity not evicted", {{"ns", pod.ns}, {"name", pod.name}, {"err", log::chain(evicted.error())}});
   }
   reported_ = std::move(still);
+  if (options_.evictUnmutated) evictSome(*pods);
+}
+
+void WebhookRole::evictSome(const std::vector<UnmutatedPod>& pods) {
+  const Evictions::Outcome outcome = evictions_.round(client_, pods, clock_.steady());
+  for (const UnmutatedPod& pod : outcome.evicted)
+    log::info("pod evicted: it ran without its identity", {{"ns", pod.ns}, {"name", pod.name}, {"uid", pod.uid}});
+  for (const auto& [pod, error] : outcome.refused)
+    log::warn("pod without its identity not evicted", {{"ns", pod.ns}, {"name", pod.name}, {"err", log::chain(error)}});
+  for (const UnmutatedPod& pod : outcome.hopeless)
+    log::warn("a new pod came without its identity, too: pods of its controller are not evicted for an hour; is the webhook asked?",
+              {{"ns", pod.ns}, {"name", pod.name}, {"uid", pod.uid}});
+  server_.webhook().metrics().evictedPods += outcome.evicted.size();
+  server_.webhook().metrics().refusedEvictions += outcome.refused.size();
 }
 
 void WebhookRole::report(const UnmutatedPod& pod) {

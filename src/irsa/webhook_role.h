@@ -20,6 +20,7 @@ struct WebhookRoleOptions {
   std::optional<WebhookRegistration> registration = {};
   std::chrono::seconds scanEvery{300};  // 0: pods are not looked at
   bool evictUnmutated = false;
+  std::size_t evictLimit = 10;  // of one look
 };
 
 class WebhookRole {
@@ -44,6 +45,7 @@ class WebhookRole {
   void maintain();
   void lookAtPods();
   void report(const UnmutatedPod& pod);
+  void evictSome(const std::vector<UnmutatedPod>& pods);
 
   WebhookRoleOptions options_;
   api::Client& client_;
@@ -53,6 +55,7 @@ class WebhookRole {
   std::unique_ptr<ClusterWatch> watch_;
   std::optional<WebhookCertificate> shown_;  // of the registration
   std::set<std::string> reported_;           // uids
+  Evictions evictions_{options_.evictLimit};
   std::mutex mutex_;
   std::condition_variable wake_;
   bool over_ = false;

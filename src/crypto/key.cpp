@@ -12,11 +12,10 @@
 #include <openssl/x509.h>
 
 #include <array>
-#include <atomic>
 #include <mutex>
-#include <thread>
 
 #include "base/text.h"
+#include "crypto/rsa_generation.h"
 
 namespace podpass::crypto {
 namespace {
@@ -300,52 +299,17 @@ const std::vector<std::string_view>& keyTypeNames() {
   return names;
 }
 
-namespace {
-
-// A key by OpenSSL, or null: it failed, or `over` was set meanwhile.
-EVP_PKEY* searchRsa(int bits, std::atomic<bool>& over) {
-  const Context context(EVP_PKEY_CTX_new_from_name(nullptr, "RSA", nullptr));
-  if (!context || EVP_PKEY_keygen_init(context.get()) <= 0 || EVP_PKEY_CTX_set_rsa_keygen_bits(context.get(), bits) <= 0) return nullptr;
-  EVP_PKEY_CTX_set_app_data(context.get(), &over);
-  EVP_PKEY_CTX_set_cb(context.get(), [](EVP_PKEY_CTX* asking) {
-    return static_cast<std::atomic<bool>*>(EVP_PKEY_CTX_get_app_data(asking))->load(std::memory_order_relaxed) ? 0 : 1;
-  });
-  EVP_PKEY* key = nullptr;
-  if (EVP_PKEY_generate(context.get(), &key) > 0) return key;
-  ERR_clear_error();
-  return nullptr;
-}
-
-// How long the search for two primes takes is luck, and a start waits for it: two search, and the first to find ends the other.
-EVP_PKEY* raceForRsa(int bits) {
-  std::atomic<bool> over = false;
-  EVP_PKEY* keys[2] = {};
-  const auto search = [&](EVP_PKEY*& key) {
-    key = searchRsa(bits, over);
-    if (key != nullptr) over = true;
-  };
-  {
-    const std::jthread other(search, std::ref(keys[1]));
-    search(keys[0]);
-  }
-  if (keys[0] == nullptr) return keys[1];
-  EVP_PKEY_free(keys[1]);
-  return keys[0];
-}
-
-}  // namespace
-
 Result<KeyPair> KeyPair::generate(KeyType type) {
   EVP_PKEY* key = nullptr;
   switch (type) {
     case KeyType::Rsa2048:
-      key = raceForRsa(2048);
+      key = generateRsa(2048);
       break;
     case KeyType::Rsa3072:
-      key = raceForRsa(3072);
+      key = generateRsa(3072);
       break;
     case KeyType::Rsa4096:
-      key = raceForRsa(4096);
+      key = generateRsa(4096);
       break;
     case KeyType::P256:
       key = EVP_EC_gen("P-256");

@@ -7,7 +7,7 @@ CHANGED = $$(base=$$(git merge-base HEAD origin/main 2>/dev/null || true); \
     base=$$(git rev-parse -q --verify HEAD~1 || git hash-object -t tree /dev/null); fi; \
   git diff --name-only --diff-filter=AMR $$base -- 'src/*.cpp')
 
-.PHONY: deps build test soak demo run bench lint format asan tsan clean
+.PHONY: deps build test soak demo run bench lint format asan tsan fuzz clean
 
 # Quiet, and without a look at the network, when nothing is missing.
 deps:
@@ -47,6 +47,15 @@ asan tsan: deps
 	@cmake --preset $@ >/dev/null
 	@cmake --build --preset $@ -j $(JOBS) --target all tests
 	@cd build-$@ && ctest --output-on-failure -LE e2e
+
+# Each parser of outside input, for so many seconds each; a finding ends it, and its input is kept in build-fuzz.
+fuzz: deps
+	@cmake --preset fuzz >/dev/null
+	@cmake --build --preset fuzz -j $(JOBS) --target fuzzers
+	@set -e; cd build-fuzz; for target in src/*/*_fuzz; do echo "$$target"; \
+	  $$target -max_total_time=$${PODPASS_FUZZ_SECONDS:-20} -max_len=65536 -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 2>fuzz.log || \
+	    { tail -n 40 fuzz.log; exit 1; }; \
+	  grep -E 'number_of_executed_units|peak_rss_mb' fuzz.log; done
 
 lint: build
 	@git ls-files '*.cpp' '*.h' | xargs -r clang-format --dry-run -Werror

@@ -1,14 +1,11 @@
 #pragma once
 
+#include "cli/command.h"
 #include "client/kubeconfig.h"
-
-namespace CLI {
-class App;
-}
 
 namespace podpass::cli {
 
 // --kubeconfig and --context, by kubectl's names. `choice` outlives the parsing.
-void addAccessFlags(CLI::App& verb, client::AccessChoice& choice);
+void addAccessFlags(Command verb, client::AccessChoice& choice);
 
 }  // namespace podpass::cli

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/log.h"
@@ -25,19 +24,17 @@ Result<void> serve(const ControlPlaneFlags& flags) {
 
 }  // namespace
 
-void addApiserver(CLI::App& app, Chosen& chosen) {
+void addApiserver(Command app) {
   auto flags = std::make_shared<ControlPlaneFlags>();
   auto level = std::make_shared<std::string>("info");
-  CLI::App* apiserver = app.add_subcommand("apiserver", "run the API server, its controllers and the issuer, and nothing else");
-  flags->addTo(*apiserver);
-  apiserver->add_option("--tls-san", flags->moreNames, "more DNS names in the serving certificate; repeat it");
-  addLogLevel(*apiserver, *level);
-  apiserver->callback([flags, level, &chosen] {
-    chosen = [flags, level] {
-      setLogLevel(*level);
-      const Result<void> done = serve(*flags);
-      return done ? kYes : refuse(done.error());
-    };
+  const Command apiserver = app.command("apiserver", "run the API server, its controllers and the issuer, and nothing else");
+  flags->addTo(apiserver);
+  apiserver.option("--tls-san", flags->moreNames, "more DNS names in the serving certificate; repeat it");
+  addLogLevel(apiserver, *level);
+  apiserver.runs([flags, level] {
+    setLogLevel(*level);
+    const Result<void> done = serve(*flags);
+    return done ? kYes : refuse(done.error());
   });
 }
 

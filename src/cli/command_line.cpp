@@ -1,6 +1,5 @@
 #include "cli/command_line.h"
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -16,13 +15,11 @@ namespace {
 
 constexpr const char* kVersion = "podpass 0.1.0";
 
-void addVersion(CLI::App& app, Chosen& chosen) {
-  app.set_version_flag("--version", kVersion);
-  app.add_subcommand("version", "print the version")->callback([&chosen] {
-    chosen = [] {
-      std::puts(kVersion);
-      return kYes;
-    };
+void addVersion(Command app) {
+  app.version(kVersion);
+  app.command("version", "print the version").runs([] {
+    std::puts(kVersion);
+    return kYes;
   });
 }
 
@@ -56,10 +53,12 @@ void print(const json::object& document, const std::string& output) {
   std::fputs((output == "json" ? json::serialize(document) + "\n" : api::toYaml(document)).c_str(), stdout);
 }
 
-void addLogLevel(CLI::App& verb, std::string& level) {
-  verb.add_option("--log-level", level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
-      ->capture_default_str();
+void addOutput(Command verb, std::string& output) {
+  verb.option("-o,--output", output, output + ", json or yaml").oneOf({output, "json", "yaml"}).showDefault();
+}
+
+void addLogLevel(Command verb, std::string& level) {
+  verb.option("--log-level", level, "debug, info, warn or error").oneOf({"debug", "info", "warn", "error"}).showDefault();
 }
 
 void setLogLevel(const std::string& level) {
@@ -90,18 +89,11 @@ int run(int count, char** words) {
       refuse(Error{Reason::BadRequest, std::string("an argument is a token; ") + kNotInArguments, "podpass token inspect < FILE"});
       return kUsage;
     }
-  CLI::App app{"podpass: Kubernetes workload identity as one program", "podpass"};
-  app.require_subcommand(1);
-  Chosen chosen;
+  const CommandLine line("podpass", "podpass: Kubernetes workload identity as one program");
   for (const auto add : {addUp, addApiserver, addWebhook, addNode, addKeys, addToken, addTokens, addSts, addSigner, addVerify, addDoctor,
                          addCompletion, addVersion})
-    add(app, chosen);
-  try {
-    app.parse(count, words);
-  } catch (const CLI::ParseError& problem) {
-    return app.exit(problem) == 0 ? kYes : kUsage;
-  }
-  return chosen();
+    add(line.root());
+  return line.run({words + std::min(count, 1), words + count});
 }
 
 }  // namespace podpass::cli

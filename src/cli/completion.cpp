@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "cli/verbs.h"
@@ -11,14 +10,13 @@ struct Case {
   std::string path, words;
 };
 
-void addCases(const CLI::App& app, const std::string& path, std::vector<Case>& cases) {
+void addCases(Command command, const std::string& path, std::vector<Case>& cases) {
   std::string words;
-  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
-    addCases(*sub, path.empty() ? sub->get_name() : path + " " + sub->get_name(), cases);
-    words += sub->get_name() + " ";
+  for (const Command sub : command.commands()) {
+    addCases(sub, path.empty() ? sub.name() : path + " " + sub.name(), cases);
+    words += sub.name() + " ";
   }
-  for (const CLI::Option* option : app.get_options())
-    if (!option->get_lnames().empty()) words += "--" + option->get_lnames().front() + " ";
+  for (const std::string& flag : command.longFlags()) words += "--" + flag + " ";
   cases.push_back({path, std::move(words)});
 }
 
@@ -63,18 +61,16 @@ std::string fishCompletion(const std::vector<Case>& cases) {
 
 }  // namespace
 
-void addCompletion(CLI::App& app, Chosen& chosen) {
-  CLI::App* completion = app.add_subcommand("completion", "print shell completion: source <(podpass completion bash)");
+void addCompletion(Command app) {
+  const Command completion = app.command("completion", "print shell completion: source <(podpass completion bash)");
   auto shell = std::make_shared<std::string>("bash");
-  completion->add_option("shell", *shell)->check(CLI::IsMember({"bash", "zsh", "fish"}))->capture_default_str();
-  completion->callback([&app, &chosen, shell] {
-    chosen = [&app, shell] {
-      std::vector<Case> cases;
-      addCases(app, "", cases);
-      const auto script = *shell == "fish" ? fishCompletion : *shell == "zsh" ? zshCompletion : bashCompletion;
-      std::fputs(script(cases).c_str(), stdout);
-      return kYes;
-    };
+  completion.option("shell", *shell, "").oneOf({"bash", "zsh", "fish"}).showDefault();
+  completion.runs([app, shell] {
+    std::vector<Case> cases;
+    addCases(app, "", cases);
+    const auto script = *shell == "fish" ? fishCompletion : *shell == "zsh" ? zshCompletion : bashCompletion;
+    std::fputs(script(cases).c_str(), stdout);
+    return kYes;
   });
 }
 

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/post.hpp>
@@ -35,18 +34,17 @@ std::string kubeconfig(const std::string& url, const std::string& caPem, const c
          base64Encode(admin.certificatePem) + "\n    client-key-data: " + base64Encode(admin.keyPem.reveal()) + "\n";
 }
 
-// As kube-apiserver takes it, and in seconds; 0: no limit.
-std::int64_t maxTokenLife(const std::string& text) {
-  std::int64_t seconds = -1;
+// As kube-apiserver takes it, and in seconds; 0: no limit. What is wrong with it, or "".
+std::string takeMaxTokenLife(const std::string& text, std::int64_t& seconds) {
   const auto [end, failed] = std::from_chars(text.data(), text.data() + text.size(), seconds);
   if (failed != std::errc() || end != text.data() + text.size()) {
     const Result<std::chrono::seconds> duration = parseDuration(text);
-    if (!duration) throw CLI::ValidationError(duration.error().sentence + ": " + duration.error().fix);
+    if (!duration) return duration.error().sentence + ": " + duration.error().fix;
     seconds = duration->count();
   }
   if (seconds != 0 && (seconds < 3600 || seconds > std::int64_t{1} << 32))
-    throw CLI::ValidationError("the service-account-max-token-expiration must be between 1 hour and 2^32 seconds");
-  return seconds;
+    return "the service-account-max-token-expiration must be between 1 hour and 2^32 seconds";
+  return {};
 }
 
 bool isEverywhere(const std::string& bind) { return bind == "0.0.0.0" || bind == "::"; }
@@ -370,53 +368,51 @@ std::string ControlPlane::readyText() const {
          " get serviceaccounts\n  stop:       Ctrl-C (or kill -TERM " + std::to_string(::getpid()) + ")\n";
 }
 
-void ControlPlaneFlags::addTo(CLI::App& verb) {
-  verb.add_option("--data-dir", dataDir, "where keys, certificates, objects and the kubeconfig are kept")->required();
-  verb.add_option("--bind", bind, "address to listen on")->capture_default_str();
-  verb.add_option("--port", port, "port to listen on; 0 picks a free one")->capture_default_str();
-  verb.add_option(
-          "--issuer-port", issuerPort,
-          "port of one more listener, for discovery documents and keys alone, to anybody: the issuer's own URL is there then; 0 picks "
-          "a free one; default: none")
-      ->check(CLI::Range(0, 65535));
-  verb.add_option("--issuer-bind", issuerBind, "address that --issuer-port is on; default: that of --bind");
-  verb.add_option("--legacy-token-secrets", legacyTokenSecrets,
-                  "auto: a token Secret for each service account; manual: only for annotated Secrets")
-      ->check(CLI::IsMember({"auto", "manual"}))
-      ->capture_default_str();
-  verb.add_option("--api-audiences", apiAudiences,
-                  "audiences of the API server, with commas: of tokens that are asked for without one, and accepted here; default: "
-                  "https://kubernetes.default.svc (kube-apiserver's default is its issuer)")
-      ->delimiter(',')
-      ->check([](const std::string& audience) { return audience.empty() ? "an audience should not be an empty string" : ""; });
-  verb.add_option_function<bool>(
+void ControlPlaneFlags::addTo(Command verb) {
+  verb.option("--data-dir", dataDir, "where keys, certificates, objects and the kubeconfig are kept").required();
+  verb.option("--bind", bind, "address to listen on").showDefault();
+  verb.option("--port", port, "port to listen on; 0 picks a free one").showDefault();
+  verb.option("--issuer-port", issuerPort,
+              "port of one more listener, for discovery documents and keys alone, to anybody: the issuer's own URL is there then; 0 picks "
+              "a free one; default: none")
+      .between(0, 65535);
+  verb.option("--issuer-bind", issuerBind, "address that --issuer-port is on; default: that of --bind");
+  verb.option("--legacy-token-secrets", legacyTokenSecrets,
+              "auto: a token Secret for each service account; manual: only for annotated Secrets")
+      .oneOf({"auto", "manual"})
+      .showDefault();
+  verb.option("--api-audiences", apiAudiences,
+              "audiences of the API server, with commas: of tokens that are asked for without one, and accepted here; default: "
+              "https://kubernetes.default.svc (kube-apiserver's default is its issuer)")
+      .splitAt(',')
+      .check([](const std::string& audience) { return audience.empty() ? "an audience should not be an empty string" : ""; });
+  verb.option(
       "--service-account-lookup",
       [](bool looksUp) {
-        if (!looksUp)
-          throw CLI::ValidationError("tokens of deleted Secrets and service accounts are refused here always: leave the flag out");
+        return looksUp ? "" : "tokens of deleted Secrets and service accounts are refused here always: leave the flag out";
       },
       "true, as kube-apiserver's: tokens of Secrets must be those that the Secrets hold");
-  verb.add_option_function<std::string>(
-      "--service-account-max-token-expiration", [this](const std::string& text) { maxTokenSeconds = maxTokenLife(text); },
+  verb.option(
+      "--service-account-max-token-expiration", [this](const std::string& text) { return takeMaxTokenLife(text, maxTokenSeconds); },
       "longest life of a token, from 1h to 2^32 seconds: seconds, or a duration such as 24h; default: no limit");
-  verb.add_option("--service-account-extend-token-expiration", extendTokens,
-                  "one year for the injected tokens, with a warning after 3607 s")
-      ->capture_default_str();
-  verb.add_flag("--anonymous-issuer-discovery,!--no-anonymous-issuer-discovery", anonymousIssuer,
-                "let anybody read the discovery document and the public keys, as STS and every relying party must")
-      ->capture_default_str();
-  verb.add_option("--account-id", account, "AWS account of the roles and providers: 12 digits")->capture_default_str();
+  verb.option("--service-account-extend-token-expiration", extendTokens, "one year for the injected tokens, with a warning after 3607 s")
+      .showDefault();
+  verb.flag("--anonymous-issuer-discovery,!--no-anonymous-issuer-discovery", anonymousIssuer,
+            "let anybody read the discovery document and the public keys, as STS and every relying party must")
+      .showDefault();
+  verb.option("--account-id", account, "AWS account of the roles and providers: 12 digits").showDefault();
   keys.addTo(verb);
   oidc.addTo(verb);
   relying.addTo(verb);
-  verb.add_option("--audit-log-path", auditLog, "file to which each request is written as a line of JSON; default: none is written");
-  verb.add_option_function<std::string>(
+  verb.option("--audit-log-path", auditLog, "file to which each request is written as a line of JSON; default: none is written");
+  verb.option(
       "--legacy-service-account-token-clean-up-period",
       [this](const std::string& text) {
         const std::size_t end = text.find_first_not_of("0123456789");
         if (end == 0 || end == std::string::npos || text.substr(end) != "h" || text.size() > 7)
-          throw CLI::ValidationError("a number of hours such as 8760h is expected, not " + text);
+          return "a number of hours such as 8760h is expected, not " + text;
         legacyTokenHours = std::stoll(text);
+        return std::string();
       },
       "token Secrets that nobody used for so long are marked invalid, and deleted after as long again; default: 8760h");
 }

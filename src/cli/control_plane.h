@@ -49,7 +49,7 @@ struct ControlPlaneFlags {
   OidcFlags oidc = {};
   RelyingFlags relying = {};  // of OIDC, and of an STS beside it
 
-  void addTo(CLI::App& verb);
+  void addTo(Command verb);
 };
 
 // For rehearsals: what stands between the control plane and the world.

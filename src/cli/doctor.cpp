@@ -1,17 +1,14 @@
-#include <CLI/CLI.hpp>
-
 #include "cli/verbs.h"
 
 namespace podpass::cli {
 
-void addDoctor(CLI::App& app, Chosen& chosen) {
-  CLI::App* doctor = app.add_subcommand("doctor", "find out why something was refused, and the mend");
-  doctor->require_subcommand(1);
-  addDoctorIssuer(*doctor, chosen);
-  addDoctorMigration(*doctor, chosen);
-  addDoctorRequest(*doctor, chosen);
-  addDoctorPod(*doctor, chosen);
-  addDoctorToken(*doctor, chosen);
+void addDoctor(Command app) {
+  const Command doctor = app.command("doctor", "find out why something was refused, and the mend");
+  addDoctorIssuer(doctor);
+  addDoctorMigration(doctor);
+  addDoctorRequest(doctor);
+  addDoctorPod(doctor);
+  addDoctorToken(doctor);
 }
 
 }  // namespace podpass::cli

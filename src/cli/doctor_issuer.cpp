@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/file.h"
@@ -33,17 +32,15 @@ int examine(const IssuerOptions& options) {
 
 }  // namespace
 
-void addDoctorIssuer(CLI::App& doctor, Chosen& chosen) {
+void addDoctorIssuer(Command doctor) {
   auto options = std::make_shared<IssuerOptions>();
-  CLI::App* verb =
-      doctor.add_subcommand("issuer", "look at an OIDC issuer as relying parties do: what AWS, GCP, Azure and Vault will refuse, and why");
-  verb->add_option("url", options->url, "the issuer, as tokens name it")->required();
-  verb->add_option("--issuer-ca", options->caFile, "CA certificate of the issuer; default: the system's");
-  options->relying.addFetchTo(*verb);
-  verb->add_option("-o,--output", options->output, "text, json or yaml")
-      ->check(CLI::IsMember({"text", "json", "yaml"}))
-      ->capture_default_str();
-  verb->callback([options, &chosen] { chosen = [options] { return examine(*options); }; });
+  const Command verb =
+      doctor.command("issuer", "look at an OIDC issuer as relying parties do: what AWS, GCP, Azure and Vault will refuse, and why");
+  verb.option("url", options->url, "the issuer, as tokens name it").required();
+  verb.option("--issuer-ca", options->caFile, "CA certificate of the issuer; default: the system's");
+  options->relying.addFetchTo(verb);
+  addOutput(verb, options->output);
+  verb.runs([options] { return examine(*options); });
 }
 
 }  // namespace podpass::cli

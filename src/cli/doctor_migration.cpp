@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "api/kinds.h"
@@ -84,16 +83,14 @@ int examine(const Options& options) {
 
 }  // namespace
 
-void addDoctorMigration(CLI::App& doctor, Chosen& chosen) {
+void addDoctorMigration(Command doctor) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = doctor.add_subcommand(
+  const Command verb = doctor.command(
       "migration",
       "a change of issuer or key: what lives under the old one, who still uses it, when it can go; exit status 1 when not yet");
-  verb->add_option("-o,--output", options->output, "text, json or yaml")
-      ->check(CLI::IsMember({"text", "json", "yaml"}))
-      ->capture_default_str();
-  addAccessFlags(*verb, options->access);
-  verb->callback([options, &chosen] { chosen = [options] { return examine(*options); }; });
+  addOutput(verb, options->output);
+  addAccessFlags(verb, options->access);
+  verb.runs([options] { return examine(*options); });
 }
 
 }  // namespace podpass::cli

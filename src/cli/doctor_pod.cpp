@@ -1,7 +1,5 @@
 #include "irsa/doctor_pod.h"
 
-#include <CLI/CLI.hpp>
-
 #include "api/codec.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -84,34 +82,28 @@ int examine(const Options& options) {
 
 }  // namespace
 
-void addDoctorPod(CLI::App& doctor, Chosen& chosen) {
+void addDoctorPod(Command doctor) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = doctor.add_subcommand(
+  const Command verb = doctor.command(
       "pod",
       "why a pod does not get its role: annotation, webhook, environment, mount, token, issuer, keys, provider, audience, trust policy; "
       "exit status 1, the first broken link and its mend when something is broken");
-  CLI::Option* name = verb->add_option("name", options->name, "the pod");
-  CLI::Option* file =
-      verb->add_option("-f,--filename", options->file, "instead of a pod, a manifest: what would become of it")->excludes(name);
-  name->excludes(file);
-  verb->add_option("-n,--namespace", options->ns, "its namespace; default: the context's");
-  verb->add_option("-c,--container", options->container, "look at this container only; default: at all");
-  options->iam.addTo(*verb);
-  verb->add_option("--sts", options->sts, "URL of podpass's STS as pods reach it, for the mend of a pod that is not told where it is");
-  verb->add_option("--annotation-prefix", options->prefix, "the webhook's")->capture_default_str();
-  verb->add_option("--webhook-namespace", options->webhookNamespace, "where the webhook's ConfigMap is")->capture_default_str();
-  verb->add_option("--webhook-configuration", options->webhookConfiguration, "its MutatingWebhookConfiguration")->capture_default_str();
-  verb->add_option("--cluster-name", options->clusterName, "the EKS cluster, as session tags of EKS Pod Identity name it")
-      ->capture_default_str();
-  verb->add_option("--region", options->region, "the cluster's region, for the same")->capture_default_str();
-  verb->add_option("-o,--output", options->output, "text, json or yaml")
-      ->check(CLI::IsMember({"text", "json", "yaml"}))
-      ->capture_default_str();
-  addAccessFlags(*verb, options->access);
-  verb->callback([options, &chosen] {
-    if (options->name.empty() && options->file.empty()) throw CLI::RequiredError("a pod's name, or -f FILE");
-    chosen = [options] { return examine(*options); };
-  });
+  Option name = verb.option("name", options->name, "the pod");
+  Option file = verb.option("-f,--filename", options->file, "instead of a pod, a manifest: what would become of it").excludes(name);
+  name.excludes(file);
+  verb.option("-n,--namespace", options->ns, "its namespace; default: the context's");
+  verb.option("-c,--container", options->container, "look at this container only; default: at all");
+  options->iam.addTo(verb);
+  verb.option("--sts", options->sts, "URL of podpass's STS as pods reach it, for the mend of a pod that is not told where it is");
+  verb.option("--annotation-prefix", options->prefix, "the webhook's").showDefault();
+  verb.option("--webhook-namespace", options->webhookNamespace, "where the webhook's ConfigMap is").showDefault();
+  verb.option("--webhook-configuration", options->webhookConfiguration, "its MutatingWebhookConfiguration").showDefault();
+  verb.option("--cluster-name", options->clusterName, "the EKS cluster, as session tags of EKS Pod Identity name it").showDefault();
+  verb.option("--region", options->region, "the cluster's region, for the same").showDefault();
+  addOutput(verb, options->output);
+  addAccessFlags(verb, options->access);
+  verb.runs([options] { return examine(*options); },
+            [options] { return options->name.empty() && options->file.empty() ? "a pod's name, or -f FILE is required" : ""; });
 }
 
 }  // namespace podpass::cli

@@ -1,6 +1,5 @@
 #include "cli/doctor_request.h"
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "api/codec.h"
@@ -94,16 +93,14 @@ std::string shownVerdict(const json::object& verdict) {
   return text + line("why:      ", "reason") + line("fix:      ", "fix");
 }
 
-void addDoctorRequest(CLI::App& doctor, Chosen& chosen) {
+void addDoctorRequest(Command doctor) {
   auto options = std::make_shared<RequestOptions>();
-  CLI::App* request = doctor.add_subcommand("request", "why STS refused a request: every statement and condition, expected and found");
-  request->add_option("id", options->id, "the request id that the client printed, and the STS's log")->required();
-  request->add_option("--kubeconfig", options->access.kubeconfig, "how to reach the API server; default: as kubectl");
-  request->add_option("--context", options->access.context, "context of the kubeconfig");
-  request->add_option("-o,--output", options->output, "text, json or yaml")
-      ->check(CLI::IsMember({"text", "json", "yaml"}))
-      ->capture_default_str();
-  request->callback([options, &chosen] { chosen = [options] { return doctorRequest(*options); }; });
+  const Command request = doctor.command("request", "why STS refused a request: every statement and condition, expected and found");
+  request.option("id", options->id, "the request id that the client printed, and the STS's log").required();
+  request.option("--kubeconfig", options->access.kubeconfig, "how to reach the API server; default: as kubectl");
+  request.option("--context", options->access.context, "context of the kubeconfig");
+  addOutput(request, options->output);
+  request.runs([options] { return doctorRequest(*options); });
 }
 
 }  // namespace podpass::cli

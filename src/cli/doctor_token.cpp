@@ -1,5 +1,3 @@
-#include <CLI/CLI.hpp>
-
 #include "base/text.h"
 #include "cli/access_flags.h"
 #include "cli/doctor_print.h"
@@ -80,20 +78,18 @@ int examine(const Options& options) {
 
 }  // namespace
 
-void addDoctorToken(CLI::App& doctor, Chosen& chosen) {
+void addDoctorToken(Command doctor) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = doctor.add_subcommand(
+  const Command verb = doctor.command(
       "token",
       "whether STS would give a role for this token: its claims, the issuer's documents, key, provider, audience and trust policy; "
       "exit status 1 and the first broken link when not");
-  verb->add_option("file", options->file, "file with the token; - reads standard input")->required();
-  verb->add_option("--role", options->role, "ARN of the role that is asked for")->required();
-  options->iam.addTo(*verb);
-  verb->add_option("-o,--output", options->output, "text, json or yaml")
-      ->check(CLI::IsMember({"text", "json", "yaml"}))
-      ->capture_default_str();
-  addAccessFlags(*verb, options->access);
-  verb->callback([options, &chosen] { chosen = [options] { return examine(*options); }; });
+  verb.option("file", options->file, "file with the token; - reads standard input").required();
+  verb.option("--role", options->role, "ARN of the role that is asked for").required();
+  options->iam.addTo(verb);
+  addOutput(verb, options->output);
+  addAccessFlags(verb, options->access);
+  verb.runs([options] { return examine(*options); });
 }
 
 }  // namespace podpass::cli

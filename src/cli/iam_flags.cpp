@@ -1,23 +1,17 @@
 #include "cli/iam_flags.h"
 
-#include <CLI/CLI.hpp>
-
 #include "api/codec.h"
 #include "base/file.h"
 
 namespace podpass::cli {
 
-void IamFlags::addTo(CLI::App& verb) {
-  verb.add_option(
-      "--trust-policy", trustPolicy,
-      "the role's trust policy in a file, as AWS's JSON or the output of `aws iam get-role`; default: the Roles of the cluster");
-  verb.add_option("--provider-url", providerUrl,
-                  "the url of the OIDC provider registered at AWS; default: the OIDCProviders of the cluster");
-  verb.add_option("--client-id", clientIds, "an audience that this provider takes; may be repeated; default: sts.amazonaws.com")
-      ->allow_extra_args(false);
-  verb.add_option("--thumbprint", thumbprints, "a thumbprint of this provider; may be repeated")->allow_extra_args(false);
-  verb.add_option("--issuer-ca", issuerCa,
-                  "CA certificate of the tokens' issuer; default: the provider's, the API server's, or the system's");
+void IamFlags::addTo(Command verb) {
+  verb.option("--trust-policy", trustPolicy,
+              "the role's trust policy in a file, as AWS's JSON or the output of `aws iam get-role`; default: the Roles of the cluster");
+  verb.option("--provider-url", providerUrl, "the url of the OIDC provider registered at AWS; default: the OIDCProviders of the cluster");
+  verb.option("--client-id", clientIds, "an audience that this provider takes; may be repeated; default: sts.amazonaws.com");
+  verb.option("--thumbprint", thumbprints, "a thumbprint of this provider; may be repeated");
+  verb.option("--issuer-ca", issuerCa, "CA certificate of the tokens' issuer; default: the provider's, the API server's, or the system's");
 }
 
 Result<irsa::IamView> iamViewOfFiles(const IamFlags& flags, const std::string& role) {

@@ -4,11 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/command.h"
 #include "irsa/doctor_token.h"
-
-namespace CLI {
-class App;
-}
 
 namespace podpass::cli {
 
@@ -17,7 +14,7 @@ struct IamFlags {
   std::string trustPolicy, providerUrl, issuerCa;
   std::vector<std::string> clientIds, thumbprints;
 
-  void addTo(CLI::App& verb);  // outlives the parsing
+  void addTo(Command verb);  // outlives the parsing
   [[nodiscard]] bool given() const { return !trustPolicy.empty() || !providerUrl.empty(); }
 };
 

@@ -1,6 +1,5 @@
 #include "cli/key_flags.h"
 
-#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <set>
 
@@ -95,39 +94,30 @@ Result<std::chrono::seconds> parseDuration(std::string_view text) {
   return sum;
 }
 
-void KeyFlags::addTo(CLI::App& verb) {
-  verb.add_option(
-      "--issuer,--service-account-issuer", issuers,
-      "issuer URL written into tokens; given again, tokens of those issuers are accepted too; default: the API server's own URL");
-  verb.add_option("--jwks-uri,--service-account-jwks-uri", jwksUri,
-                  "where the discovery document says the keys are; default: the API server");
-  verb.add_option("--service-account-signing-endpoint", signingEndpoint,
-                  "Unix socket of an external signer (Kubernetes' ExternalJWTSigner): it signs, and says which keys verify");
+void KeyFlags::addTo(Command verb) {
+  verb.option("--issuer,--service-account-issuer", issuers,
+              "issuer URL written into tokens; given again, tokens of those issuers are accepted too; default: the API server's own URL");
+  verb.option("--jwks-uri,--service-account-jwks-uri", jwksUri, "where the discovery document says the keys are; default: the API server");
+  verb.option("--service-account-signing-endpoint", signingEndpoint,
+              "Unix socket of an external signer (Kubernetes' ExternalJWTSigner): it signs, and says which keys verify");
   addKeysTo(verb);
 }
 
-void KeyFlags::addKeysTo(CLI::App& verb) {
+void KeyFlags::addKeysTo(Command verb) {
   const std::vector<std::string> names(crypto::keyTypeNames().begin(), crypto::keyTypeNames().end());
-  verb.add_option("--signing-key-algorithm", algorithm, "what tokens are signed with; EdDSA is verified by few")
-      ->check(CLI::IsMember(names))
-      ->capture_default_str();
-  verb.add_option("--signing-algorithm-for-audience", algorithmForAudience,
-                  "AUDIENCE=ALGORITHM: another one for this audience; repeatable");
-  verb.add_option("--signing-key-rotation", rotation, "make a new signing key so often (30d); 0: only when asked")->capture_default_str();
-  verb.add_option("--jwks-max-age", jwksMaxAge,
-                  "how long others may keep the public keys, and so how long a new key is shown before it signs")
-      ->capture_default_str();
-  verb.add_option(
-      "--kek-file", kekFile,
-      "key-encryption key for signing keys and Secrets; default: the systemd credential podpass-kek, or kek in the data directory");
-  verb.add_option(
-      "--kek-pkcs11", kekPkcs11,
-      "PKCS#11 URI of an AES key: the key-encryption key lies in its file wrapped under it, and opens nothing without the token");
-  verb.add_option(
-      "--signing-key-pkcs11", signingKeyPkcs11,
-      "PKCS#11 URI of a token: new signing keys are made there and never leave it; with object= or id=, the key that signs first");
-  verb.add_option("--service-account-signing-key-file", signingKeyFile, "take over this private key: it signs until the next rotation");
-  verb.add_option("--service-account-key-file", keyFiles, "accept tokens signed with the keys in this PEM file too; repeatable");
+  verb.option("--signing-key-algorithm", algorithm, "what tokens are signed with; EdDSA is verified by few").oneOf(names).showDefault();
+  verb.option("--signing-algorithm-for-audience", algorithmForAudience, "AUDIENCE=ALGORITHM: another one for this audience; repeatable");
+  verb.option("--signing-key-rotation", rotation, "make a new signing key so often (30d); 0: only when asked").showDefault();
+  verb.option("--jwks-max-age", jwksMaxAge, "how long others may keep the public keys, and so how long a new key is shown before it signs")
+      .showDefault();
+  verb.option("--kek-file", kekFile,
+              "key-encryption key for signing keys and Secrets; default: the systemd credential podpass-kek, or kek in the data directory");
+  verb.option("--kek-pkcs11", kekPkcs11,
+              "PKCS#11 URI of an AES key: the key-encryption key lies in its file wrapped under it, and opens nothing without the token");
+  verb.option("--signing-key-pkcs11", signingKeyPkcs11,
+              "PKCS#11 URI of a token: new signing keys are made there and never leave it; with object= or id=, the key that signs first");
+  verb.option("--service-account-signing-key-file", signingKeyFile, "take over this private key: it signs until the next rotation");
+  verb.option("--service-account-key-file", keyFiles, "accept tokens signed with the keys in this PEM file too; repeatable");
 }
 
 Result<token::SigningKeys::Settings> KeyFlags::settings() const {

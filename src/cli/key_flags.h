@@ -5,11 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/command.h"
 #include "token/signing_keys.h"
-
-namespace CLI {
-class App;
-}
 
 namespace podpass::cli {
 
@@ -27,8 +24,8 @@ struct KeyFlags {
   std::vector<std::string> issuers = {};  // the first signs
   std::string jwksUri = {};
 
-  void addTo(CLI::App& verb);
-  void addKeysTo(CLI::App& verb);  // those about the keys themselves, without issuers
+  void addTo(Command verb);
+  void addKeysTo(Command verb);  // those about the keys themselves, without issuers
   // BadRequest: an algorithm that does not exist, a duration that is none, an issuer twice, a key file that cannot be read. With a PKCS#11
   // URI its token is opened: what that says comes through.
   [[nodiscard]] Result<token::SigningKeys::Settings> settings() const;

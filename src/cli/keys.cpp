@@ -1,6 +1,5 @@
 #include <signal.h>
 
-#include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdio>
 #include <thread>
@@ -353,46 +352,36 @@ Result<int> rewrap(client::RemoteClient& client, const KeysOptions& options) {
   return kYes;
 }
 
-CLI::App* addKeysVerb(CLI::App& keys, Chosen& chosen, const std::shared_ptr<KeysOptions>& options, const char* name, const char* what,
-                      Run run) {
-  CLI::App* verb = keys.add_subcommand(name, what);
-  verb->callback([options, run, &chosen] {
-    chosen = [options, run] { return options->watch ? publishAndWatch(*options) : withClient(*options, run); };
-  });
-  verb->add_option("--kubeconfig", options->access.kubeconfig, "as kubectl's");
-  verb->add_option("--context", options->access.context, "as kubectl's");
+Command addKeysVerb(Command keys, const std::shared_ptr<KeysOptions>& options, const char* name, const char* what, Run run) {
+  const Command verb = keys.command(name, what);
+  verb.runs([options, run] { return options->watch ? publishAndWatch(*options) : withClient(*options, run); });
+  verb.option("--kubeconfig", options->access.kubeconfig, "as kubectl's");
+  verb.option("--context", options->access.context, "as kubectl's");
   return verb;
 }
 
 }  // namespace
 
-void addKeys(CLI::App& app, Chosen& chosen) {
+void addKeys(Command app) {
   auto options = std::make_shared<KeysOptions>();
-  CLI::App* keys = app.add_subcommand("keys", "look at and change the keys that sign tokens");
-  keys->require_subcommand(1);
-  addKeysVerb(*keys, chosen, options, "list", "the signing keys, their states, and how long their tokens live", list)
-      ->add_option("-o,--output", options->output, "text, json or yaml")
-      ->check(CLI::IsMember({"text", "json", "yaml"}))
-      ->capture_default_str();
-  addKeysVerb(*keys, chosen, options, "rotate", "change to a new signing key, online and without a refused token", rotate)
-      ->add_option("--algorithm", options->algorithm, "of the new key; default: the present one's");
-  keys->get_subcommand("rotate")->add_option(
-      "--object", options->object,
-      "label of a key in the server's PKCS#11 token (--signing-key-pkcs11) to change to, instead of a new one");
-  CLI::App* revoking = addKeysVerb(*keys, chosen, options, "revoke", "end a key at once, and all tokens that it signed", revoke);
-  revoking->add_option("key", options->key, "its kid or name")->required();
-  revoking->add_flag("--yes", options->yes, "do it; without, only what would break is told");
-  CLI::App* publishing =
-      addKeysVerb(*keys, chosen, options, "publish", "write the issuer's documents for a bucket or any web server", publish);
-  publishing->add_option("directory", options->directory)->required();
-  publishing->add_option("--issuer", options->issuer, "one of the issuers that the server accepts; default: the one that tokens name now");
-  publishing->add_flag("--watch", options->watch, "keep them fresh until told to stop");
-  CLI::App* rewrapping =
-      addKeysVerb(*keys, chosen, options, "rewrap", "replace the key-encryption key and seal everything anew, online", rewrap);
-  rewrapping->add_option("kek-file", options->kekFile, "the file that the server reads (--kek-file, or kek in its data directory)")
-      ->required();
-  rewrapping->add_option("--new-kek-file", options->newKekFile, "the new key; default: one is made");
-  rewrapping->add_option("--kek-pkcs11", options->kekPkcs11, "the server's --kek-pkcs11: the new key is wrapped under that AES key");
+  const Command keys = app.command("keys", "look at and change the keys that sign tokens");
+  addOutput(addKeysVerb(keys, options, "list", "the signing keys, their states, and how long their tokens live", list), options->output);
+  const Command rotating = addKeysVerb(keys, options, "rotate", "change to a new signing key, online and without a refused token", rotate);
+  rotating.option("--algorithm", options->algorithm, "of the new key; default: the present one's");
+  rotating.option("--object", options->object,
+                  "label of a key in the server's PKCS#11 token (--signing-key-pkcs11) to change to, instead of a new one");
+  const Command revoking = addKeysVerb(keys, options, "revoke", "end a key at once, and all tokens that it signed", revoke);
+  revoking.option("key", options->key, "its kid or name").required();
+  revoking.flag("--yes", options->yes, "do it; without, only what would break is told");
+  const Command publishing = addKeysVerb(keys, options, "publish", "write the issuer's documents for a bucket or any web server", publish);
+  publishing.option("directory", options->directory, "").required();
+  publishing.option("--issuer", options->issuer, "one of the issuers that the server accepts; default: the one that tokens name now");
+  publishing.flag("--watch", options->watch, "keep them fresh until told to stop");
+  const Command rewrapping =
+      addKeysVerb(keys, options, "rewrap", "replace the key-encryption key and seal everything anew, online", rewrap);
+  rewrapping.option("kek-file", options->kekFile, "the file that the server reads (--kek-file, or kek in its data directory)").required();
+  rewrapping.option("--new-kek-file", options->newKekFile, "the new key; default: one is made");
+  rewrapping.option("--kek-pkcs11", options->kekPkcs11, "the server's --kek-pkcs11: the new key is wrapped under that AES key");
 }
 
 }  // namespace podpass::cli

@@ -1,6 +1,5 @@
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/clock.h"
@@ -17,7 +16,7 @@ namespace {
 
 struct NodeFlags {
   client::AccessChoice access;
-  std::filesystem::path dataDir;
+  std::string dataDir;
   std::string nodeName, containerd, logLevel = "info";
 };
 
@@ -52,23 +51,21 @@ Result<void> runNode(const NodeFlags& flags) {
 
 }  // namespace
 
-void addNode(CLI::App& app, Chosen& chosen) {
+void addNode(Command app) {
   auto flags = std::make_shared<NodeFlags>();
   flags->nodeName = hostName();
-  CLI::App* node = app.add_subcommand("node", "the node agent alone: runs the pods that an API server elsewhere binds to this machine");
-  node->add_option("--data-dir", flags->dataDir, "where volumes, logs and the private containerd are kept")->required();
-  node->add_option("--kubeconfig", flags->access.kubeconfig, "how to reach the API server; default: as kubectl finds it");
-  node->add_option("--context", flags->access.context, "context of the kubeconfig");
-  node->add_option("--node-name", flags->nodeName, "name of the node; the credentials must be allowed to act as system:node:NAME does")
-      ->capture_default_str();
-  node->add_option("--containerd", flags->containerd, "socket of a containerd to use; default: a private one is started");
-  addLogLevel(*node, flags->logLevel);
-  node->callback([flags, &chosen] {
-    chosen = [flags] {
-      setLogLevel(flags->logLevel);
-      const Result<void> done = runNode(*flags);
-      return done ? kYes : refuse(done.error());
-    };
+  const Command node = app.command("node", "the node agent alone: runs the pods that an API server elsewhere binds to this machine");
+  node.option("--data-dir", flags->dataDir, "where volumes, logs and the private containerd are kept").required();
+  node.option("--kubeconfig", flags->access.kubeconfig, "how to reach the API server; default: as kubectl finds it");
+  node.option("--context", flags->access.context, "context of the kubeconfig");
+  node.option("--node-name", flags->nodeName, "name of the node; the credentials must be allowed to act as system:node:NAME does")
+      .showDefault();
+  node.option("--containerd", flags->containerd, "socket of a containerd to use; default: a private one is started");
+  addLogLevel(node, flags->logLevel);
+  node.runs([flags] {
+    setLogLevel(flags->logLevel);
+    const Result<void> done = runNode(*flags);
+    return done ? kYes : refuse(done.error());
   });
 }
 

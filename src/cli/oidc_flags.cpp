@@ -1,23 +1,20 @@
 #include "cli/oidc_flags.h"
 
-#include <CLI/CLI.hpp>
-
 #include "base/file.h"
 #include "base/text.h"
 
 namespace podpass::cli {
 
-void OidcFlags::addTo(CLI::App& verb) {
-  CLI::Option* issuer =
-      verb.add_option("--oidc-issuer-url", options.issuerUrl, "users may come with ID tokens of this OpenID Connect issuer");
-  const auto add = [&](const char* flag, auto& value, const char* doc) { return verb.add_option(flag, value, doc)->needs(issuer); };
-  issuer->needs(add("--oidc-client-id", options.clientId, "the audience that ID tokens must have"));
-  add("--oidc-username-claim", options.usernameClaim, "claim that is the user's name")->capture_default_str();
+void OidcFlags::addTo(Command verb) {
+  Option issuer = verb.option("--oidc-issuer-url", options.issuerUrl, "users may come with ID tokens of this OpenID Connect issuer");
+  const auto add = [&](const char* flag, auto& value, const char* doc) { return verb.option(flag, value, doc).needs(issuer); };
+  issuer.needs(add("--oidc-client-id", options.clientId, "the audience that ID tokens must have"));
+  add("--oidc-username-claim", options.usernameClaim, "claim that is the user's name").showDefault();
   add("--oidc-username-prefix", options.usernamePrefix, "put before the name; - for none; default: ISSUER#, and none for the claim email");
   add("--oidc-groups-claim", options.groupsClaim, "claim with the user's groups");
   add("--oidc-groups-prefix", options.groupsPrefix, "put before each group");
   add("--oidc-required-claim", requiredClaims, "NAME=VALUE that ID tokens must say; may be repeated");
-  add("--oidc-signing-algs", options.signingAlgorithms, "accepted algorithms, separated by commas")->delimiter(',');
+  add("--oidc-signing-algs", options.signingAlgorithms, "accepted algorithms, separated by commas").splitAt(',');
   add("--oidc-ca-file", caFile, "CA certificate of the issuer; default: the system's");
 }
 

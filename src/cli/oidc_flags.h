@@ -7,10 +7,6 @@
 #include "auth/oidc.h"
 #include "cli/relying_flags.h"
 
-namespace CLI {
-class App;
-}
-
 namespace podpass::cli {
 
 // kube-apiserver's --oidc-* flags, by their names.
@@ -19,7 +15,7 @@ struct OidcFlags {
   std::string caFile = {};
   std::vector<std::string> requiredClaims = {};  // NAME=VALUE
 
-  void addTo(CLI::App& verb);
+  void addTo(Command verb);
   // Null when no issuer is given. BadRequest: flags that make no sense together.
   [[nodiscard]] Result<std::unique_ptr<auth::Oidc>> open(const RelyingFlags& relying, boost::asio::thread_pool& pool,
                                                          const Clock& clock) const;

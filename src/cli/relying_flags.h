@@ -3,11 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/command.h"
 #include "http/address_rules.h"
-
-namespace CLI {
-class App;
-}
 
 namespace podpass::cli {
 
@@ -16,8 +13,8 @@ struct RelyingFlags {
   std::vector<std::string> allow = {}, deny = {};
   int skewSeconds = 0;
 
-  void addTo(CLI::App& verb);
-  void addFetchTo(CLI::App& verb);  // without --skew
+  void addTo(Command verb);
+  void addFetchTo(Command verb);  // without --skew
   [[nodiscard]] Result<http::AddressRules> rules() const { return http::AddressRules::make(allow, deny); }
 };
 

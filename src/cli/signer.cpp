@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/file.h"
@@ -62,27 +61,23 @@ Result<void> serve(const SignerFlags& flags) {
 
 }  // namespace
 
-void addSigner(CLI::App& app, Chosen& chosen) {
+void addSigner(Command app) {
   auto flags = std::make_shared<SignerFlags>();
   auto level = std::make_shared<std::string>("info");
-  CLI::App* signer = app.add_subcommand(
+  const Command signer = app.command(
       "signer",
       "sign service account tokens for a kube-apiserver (--service-account-signing-endpoint, 1.32 and later), or another podpass");
-  signer->add_option("--data-dir", flags->dataDir, "where the keys are kept, sealed; not that of another podpass")->required();
-  signer->add_option("--listen", flags->listen, "path of the Unix socket, 0600; default: signer.sock in the data directory");
-  signer->add_option("--only-issuer", flags->issuer, "sign only claims of this issuer; default: any");
-  signer
-      ->add_option("--max-token-expiration", flags->longest,
-                   "longest life of a token; the API server asks for no more, and is given no more")
-      ->capture_default_str();
-  flags->keys.addKeysTo(*signer);
-  addLogLevel(*signer, *level);
-  signer->callback([flags, level, &chosen] {
-    chosen = [flags, level] {
-      setLogLevel(*level);
-      const Result<void> done = serve(*flags);
-      return done ? kYes : refuse(done.error());
-    };
+  signer.option("--data-dir", flags->dataDir, "where the keys are kept, sealed; not that of another podpass").required();
+  signer.option("--listen", flags->listen, "path of the Unix socket, 0600; default: signer.sock in the data directory");
+  signer.option("--only-issuer", flags->issuer, "sign only claims of this issuer; default: any");
+  signer.option("--max-token-expiration", flags->longest, "longest life of a token; the API server asks for no more, and is given no more")
+      .showDefault();
+  flags->keys.addKeysTo(signer);
+  addLogLevel(signer, *level);
+  signer.runs([flags, level] {
+    setLogLevel(*level);
+    const Result<void> done = serve(*flags);
+    return done ? kYes : refuse(done.error());
   });
 }
 

@@ -1,6 +1,5 @@
 #include "cli/sts.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 
@@ -124,27 +123,25 @@ Result<void> registerOwnIssuers(api::Client& client, const std::vector<std::stri
   return {};
 }
 
-void addSts(CLI::App& app, Chosen& chosen) {
+void addSts(Command app) {
   auto verb = std::make_shared<StsVerb>();
-  CLI::App* sts = app.add_subcommand("sts", "AWS's Security Token Service: exchange tokens of registered issuers for session credentials");
-  sts->add_option("--data-dir", verb->dataDir, "where the CA, the certificate and sts.key are kept; several STS share ca.* and sts.key")
-      ->required();
-  sts->add_option("--bind", verb->flags.bind, "address to listen on")->capture_default_str();
-  sts->add_option("--port", verb->flags.port, "port to listen on; 0 picks a free one")->capture_default_str();
-  sts->add_flag("--plain-http", verb->flags.plainHttp, "no TLS, on loopback only");
-  sts->add_option("--account-id", verb->flags.account, "AWS account of the roles and providers: 12 digits")->capture_default_str();
-  sts->add_option("--connect-proxy", verb->flags.connectProxy,
-                  "HOST:PORT of a CONNECT proxy that leads AWS's STS host names here, for clients without an endpoint setting");
-  sts->add_option("--kubeconfig", verb->access.kubeconfig, "the API server that has the Roles and OIDCProviders; default: as kubectl");
-  sts->add_option("--context", verb->access.context, "context of the kubeconfig");
-  verb->flags.relying.addTo(*sts);
-  addLogLevel(*sts, verb->level);
-  sts->callback([verb, &chosen] {
-    chosen = [verb] {
-      setLogLevel(verb->level);
-      const Result<void> done = serveSts(*verb);
-      return done ? kYes : refuse(done.error());
-    };
+  const Command sts = app.command("sts", "AWS's Security Token Service: exchange tokens of registered issuers for session credentials");
+  sts.option("--data-dir", verb->dataDir, "where the CA, the certificate and sts.key are kept; several STS share ca.* and sts.key")
+      .required();
+  sts.option("--bind", verb->flags.bind, "address to listen on").showDefault();
+  sts.option("--port", verb->flags.port, "port to listen on; 0 picks a free one").showDefault();
+  sts.flag("--plain-http", verb->flags.plainHttp, "no TLS, on loopback only");
+  sts.option("--account-id", verb->flags.account, "AWS account of the roles and providers: 12 digits").showDefault();
+  sts.option("--connect-proxy", verb->flags.connectProxy,
+             "HOST:PORT of a CONNECT proxy that leads AWS's STS host names here, for clients without an endpoint setting");
+  sts.option("--kubeconfig", verb->access.kubeconfig, "the API server that has the Roles and OIDCProviders; default: as kubectl");
+  sts.option("--context", verb->access.context, "context of the kubeconfig");
+  verb->flags.relying.addTo(sts);
+  addLogLevel(sts, verb->level);
+  sts.runs([verb] {
+    setLogLevel(verb->level);
+    const Result<void> done = serveSts(*verb);
+    return done ? kYes : refuse(done.error());
   });
 }
 

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "api/codec.h"
@@ -98,39 +97,32 @@ int inspect(const InspectOptions& options) {
   return seen.failedCheck.empty() ? kYes : kNo;
 }
 
-void addInspect(CLI::App& token, Chosen& chosen) {
+void addInspect(Command token) {
   auto options = std::make_shared<InspectOptions>();
-  CLI::App* inspecting = token.add_subcommand(
-      "inspect", "decode a token: who, for whom, bound to what, what is left of its life; exit status 1 when a check fails");
-  inspecting->add_option("file", options->file, "file with the token; - reads standard input")
-      ->check(tokenFileProblem)
-      ->capture_default_str();
-  CLI::Option* jwks = inspecting->add_option("--jwks", options->jwks, "verify the signature with the keys in this JWKS file");
-  CLI::Option* online =
-      inspecting->add_flag("--online", options->online,
-                           "verify the signature with the keys that the token's issuer publishes; without it, only an issuer "
-                           "that is a server in the kubeconfig is asked");
-  inspecting->add_flag("--offline", options->offline, "ask nobody")->excludes(online);
-  inspecting->add_option("--issuer-ca", options->issuerCa,
-                         "CA certificate of the issuer; default: that of the server in the kubeconfig, else the system's");
-  jwks->excludes(online);
-  inspecting->add_option("--audience", options->audience, "the audience that the token must be for");
-  inspecting->add_option("-o,--output", options->output, "text, json or yaml")
-      ->check(CLI::IsMember({"text", "json", "yaml"}))
-      ->capture_default_str();
-  inspecting->add_option("--kubeconfig", options->access.kubeconfig,
-                         "whose servers are known issuers; default: $KUBECONFIG or ~/.kube/config");
-  inspecting->callback([options, &chosen] { chosen = [options] { return inspect(*options); }; });
+  const Command inspecting =
+      token.command("inspect", "decode a token: who, for whom, bound to what, what is left of its life; exit status 1 when a check fails");
+  inspecting.option("file", options->file, "file with the token; - reads standard input").check(tokenFileProblem).showDefault();
+  Option jwks = inspecting.option("--jwks", options->jwks, "verify the signature with the keys in this JWKS file");
+  Option online = inspecting.flag("--online", options->online,
+                                  "verify the signature with the keys that the token's issuer publishes; without it, only an issuer "
+                                  "that is a server in the kubeconfig is asked");
+  inspecting.flag("--offline", options->offline, "ask nobody").excludes(online);
+  inspecting.option("--issuer-ca", options->issuerCa,
+                    "CA certificate of the issuer; default: that of the server in the kubeconfig, else the system's");
+  jwks.excludes(online);
+  inspecting.option("--audience", options->audience, "the audience that the token must be for");
+  addOutput(inspecting, options->output);
+  inspecting.option("--kubeconfig", options->access.kubeconfig, "whose servers are known issuers; default: $KUBECONFIG or ~/.kube/config");
+  inspecting.runs([options] { return inspect(*options); });
 }
 
 }  // namespace
 
-void addToken(CLI::App& app, Chosen& chosen) {
-  CLI::App* token = app.add_subcommand("token", "make, check and look at tokens");
-  token->require_subcommand(1);
-  addTokenCreate(*token, chosen);
-  addTokenVerify(*token, chosen);
-  addInspect(*token, chosen);
+void addToken(Command app) {
+  const Command token = app.command("token", "make, check and look at tokens");
+  addTokenCreate(token);
+  addTokenVerify(token);
+  addInspect(token);
 }
 
 }  // namespace podpass::cli

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "api/kinds.h"
@@ -38,32 +37,29 @@ int create(const Options& options) {
   return kYes;
 }
 
+std::string durationProblem(const std::string& text) {
+  const Result<std::chrono::seconds> life = parseDuration(text);
+  return life ? std::string() : life.error().sentence;
+}
+
 }  // namespace
 
-void addTokenCreate(CLI::App& token, Chosen& chosen) {
+void addTokenCreate(Command token) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = token.add_subcommand("create", "ask the API server for a token of a service account, and print it");
-  verb->add_option("name", options->name, "the service account")->required();
-  verb->add_option("-n,--namespace", options->ns, "its namespace; default: the context's");
-  verb->add_option("--audience", options->audiences, "whom the token is for; may be repeated; default: the API server")
-      ->allow_extra_args(false);  // or it takes the name for one more
-  verb->add_option("--duration", options->duration, "how long it shall live, as 10m or 1h30m; the server may decide otherwise")
-      ->check(CLI::Validator(
-          [](const std::string& text) {
-            const Result<std::chrono::seconds> life = parseDuration(text);
-            return life ? std::string() : life.error().sentence;
-          },
-          "DURATION"));
-  CLI::Option* kind = verb->add_option("--bound-object-kind", options->boundKind, "it dies with this object: Pod, Secret or Node")
-                          ->check(CLI::IsMember({"Pod", "Secret", "Node"}));
-  CLI::Option* name = verb->add_option("--bound-object-name", options->boundName, "name of that object")->needs(kind);
-  kind->needs(name);
-  verb->add_option("--bound-object-uid", options->boundUid, "uid of that object")->needs(kind);
-  verb->add_option("-o,--output", options->output, "token, json or yaml")
-      ->check(CLI::IsMember({"token", "json", "yaml"}))
-      ->capture_default_str();
-  addAccessFlags(*verb, options->access);
-  verb->callback([options, &chosen] { chosen = [options] { return create(*options); }; });
+  const Command verb = token.command("create", "ask the API server for a token of a service account, and print it");
+  verb.option("name", options->name, "the service account").required();
+  verb.option("-n,--namespace", options->ns, "its namespace; default: the context's");
+  verb.option("--audience", options->audiences, "whom the token is for; may be repeated; default: the API server");
+  verb.option("--duration", options->duration, "how long it shall live, as 10m or 1h30m; the server may decide otherwise")
+      .check(durationProblem, "DURATION");
+  Option kind = verb.option("--bound-object-kind", options->boundKind, "it dies with this object: Pod, Secret or Node")
+                    .oneOf({"Pod", "Secret", "Node"});
+  Option name = verb.option("--bound-object-name", options->boundName, "name of that object").needs(kind);
+  kind.needs(name);
+  verb.option("--bound-object-uid", options->boundUid, "uid of that object").needs(kind);
+  addOutput(verb, options->output);
+  addAccessFlags(verb, options->access);
+  verb.runs([options] { return create(*options); });
 }
 
 }  // namespace podpass::cli

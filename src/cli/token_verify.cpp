@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <cstdio>
@@ -165,24 +164,21 @@ int verify(const Options& options) {
 
 }  // namespace
 
-void addTokenVerify(CLI::App& token, Chosen& chosen) {
+void addTokenVerify(Command token) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = token.add_subcommand(
-      "verify",
-      "is this token good? Offline with --jwks, by the issuer's own documents with --issuer, else by a TokenReview; exit "
-      "status 1 and the check that failed when not");
-  verb->add_option("file", options->file, "file with the token; - reads standard input")->check(tokenFileProblem)->capture_default_str();
-  verb->add_option("--jwks", options->jwks, "the issuer's keys, in this file; nothing is fetched");
-  verb->add_option("--issuer", options->issuer, "the issuer that the token must be of; without --jwks its keys are fetched");
-  verb->add_option("--issuer-ca", options->issuerCa, "CA certificate of the issuer; default: the system's");
-  verb->add_option("--audience", options->audiences, "the token must be for one of these; may be repeated")
-      ->allow_extra_args(false);  // or it takes the file for one more
-  options->relying.addTo(*verb);
-  verb->add_option("-o,--output", options->output, "text, json or yaml")
-      ->check(CLI::IsMember({"text", "json", "yaml"}))
-      ->capture_default_str();
-  addAccessFlags(*verb, options->access);
-  verb->callback([options, &chosen] { chosen = [options] { return verify(*options); }; });
+  const Command verb =
+      token.command("verify",
+                    "is this token good? Offline with --jwks, by the issuer's own documents with --issuer, else by a TokenReview; exit "
+                    "status 1 and the check that failed when not");
+  verb.option("file", options->file, "file with the token; - reads standard input").check(tokenFileProblem).showDefault();
+  verb.option("--jwks", options->jwks, "the issuer's keys, in this file; nothing is fetched");
+  verb.option("--issuer", options->issuer, "the issuer that the token must be of; without --jwks its keys are fetched");
+  verb.option("--issuer-ca", options->issuerCa, "CA certificate of the issuer; default: the system's");
+  verb.option("--audience", options->audiences, "the token must be for one of these; may be repeated");
+  options->relying.addTo(verb);
+  addOutput(verb, options->output);
+  addAccessFlags(verb, options->access);
+  verb.runs([options] { return verify(*options); });
 }
 
 }  // namespace podpass::cli

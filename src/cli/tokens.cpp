@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "api/kinds.h"
@@ -24,9 +23,8 @@ std::optional<json::object> namespaced(const std::string& text) {
   return json::object{{"namespace", text.substr(0, slash)}, {"name", text.substr(slash + 1)}};
 }
 
-CLI::Validator isNamespaced() {
-  return {[](const std::string& text) { return namespaced(text) ? std::string() : "expected NAMESPACE/NAME, found " + text; },
-          "NAMESPACE/NAME"};
+std::string namespacedProblem(const std::string& text) {
+  return namespaced(text) ? std::string() : "expected NAMESPACE/NAME, found " + text;
 }
 
 json::object specOf(const RevokeOptions& options) {
@@ -73,18 +71,17 @@ int revoke(const RevokeOptions& options) {
   return kYes;
 }
 
-void addRevoke(CLI::App& tokens, Chosen& chosen) {
+void addRevoke(Command tokens) {
   auto options = std::make_shared<RevokeOptions>();
-  CLI::App* verb = tokens.add_subcommand("revoke", "end tokens before their time, and say what breaks");
-  CLI::Option_group* which = verb->add_option_group("which", "exactly one of");
-  which->add_option("jti", options->jti, "one token: its credential id, as in the claim jti");
-  which->add_option("--service-account", options->serviceAccount, "all tokens of a service account")->check(isNamespaced());
-  which->add_option("--pod", options->pod, "all tokens that are bound to a pod")->check(isNamespaced());
-  which->add_option("--node", options->node, "all tokens that are bound to a node, or to a pod there");
-  which->require_option(1);
-  verb->add_option("--reason", options->reason, "why; whoever may read TokenRevocations sees it");
-  addAccessFlags(*verb, options->access);
-  verb->callback([options, &chosen] { chosen = [options] { return revoke(*options); }; });
+  const Command verb = tokens.command("revoke", "end tokens before their time, and say what breaks");
+  const Command which = verb.exactlyOne("which");
+  which.option("jti", options->jti, "one token: its credential id, as in the claim jti");
+  which.option("--service-account", options->serviceAccount, "all tokens of a service account").check(namespacedProblem, "NAMESPACE/NAME");
+  which.option("--pod", options->pod, "all tokens that are bound to a pod").check(namespacedProblem, "NAMESPACE/NAME");
+  which.option("--node", options->node, "all tokens that are bound to a node, or to a pod there");
+  verb.option("--reason", options->reason, "why; whoever may read TokenRevocations sees it");
+  addAccessFlags(verb, options->access);
+  verb.runs([options] { return revoke(*options); });
 }
 
 struct ListOptions {
@@ -124,10 +121,10 @@ int list(const ListOptions& options) {
   return kYes;
 }
 
-void addList(CLI::App& tokens, Chosen& chosen) {
+void addList(Command tokens) {
   auto options = std::make_shared<ListOptions>();
-  CLI::App* verb = tokens.add_subcommand("list", "live tokens: of whom, for whom, bound to what, until when; never the tokens themselves");
-  verb->add_option("-n,--namespace", options->ns, "only of this namespace");
+  const Command verb = tokens.command("list", "live tokens: of whom, for whom, bound to what, until when; never the tokens themselves");
+  verb.option("-n,--namespace", options->ns, "only of this namespace");
   const std::tuple<const char*, const char*, const char*> selections[] = {
       {"--service-account", "spec.serviceAccountName", "only of service accounts with this name"},
       {"--audience", "spec.audiences", "only those that are for this audience"},
@@ -135,22 +132,19 @@ void addList(CLI::App& tokens, Chosen& chosen) {
       {"--kid", "spec.keyID", "only those that this key signed"},
       {"--issuer", "spec.issuer", "only those of this issuer"}};
   for (const auto& [flag, field, doc] : selections)
-    verb->add_option_function<std::string>(
-        flag, [options, name = std::string(field)](const std::string& value) { options->fields[name] = value; }, doc);
-  verb->add_option("-o,--output", options->output, "table, json or yaml")
-      ->check(CLI::IsMember({"table", "json", "yaml"}))
-      ->capture_default_str();
-  addAccessFlags(*verb, options->access);
-  verb->callback([options, &chosen] { chosen = [options] { return list(*options); }; });
+    verb.option(
+        flag, [options, name = std::string(field)](const std::string& value) { return options->fields[name] = value, std::string(); }, doc);
+  addOutput(verb, options->output);
+  addAccessFlags(verb, options->access);
+  verb.runs([options] { return list(*options); });
 }
 
 }  // namespace
 
-void addTokens(CLI::App& app, Chosen& chosen) {
-  CLI::App* tokens = app.add_subcommand("tokens", "the tokens that the server has issued: look at them, end them");
-  tokens->require_subcommand(1);
-  addList(*tokens, chosen);
-  addRevoke(*tokens, chosen);
+void addTokens(Command app) {
+  const Command tokens = app.command("tokens", "the tokens that the server has issued: look at them, end them");
+  addList(tokens);
+  addRevoke(tokens);
 }
 
 }  // namespace podpass::cli

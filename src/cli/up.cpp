@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/file.h"
@@ -197,49 +196,50 @@ Result<void> up(const UpOptions& options) {
   return {};
 }
 
-void addUp(CLI::App& app, Chosen& chosen) {
+namespace {
+
+// Takes what --fault says; what is wrong with it, or "".
+std::string beginWith(const std::vector<std::string>& words, UpOptions& options) {
+  options.serveFaults = options.serveFaults || !words.empty();
+  for (const std::string& word : words) {
+    Result<json::object> fault = faults::faultOf(word);
+    if (!fault) return fault.error().sentence + ": " + fault.error().fix;
+    options.faults.push_back(*std::move(fault));
+  }
+  return {};
+}
+
+}  // namespace
+
+void addUp(Command app) {
   auto options = std::make_shared<UpOptions>();
   auto level = std::make_shared<std::string>("info");
-  CLI::App* up = app.add_subcommand("up", "run everything in one process until it is told to stop");
-  options->control.addTo(*up);
-  up->add_option("--node", options->node, "register this machine as a node and run pods: auto or off")
-      ->check(CLI::IsMember({"auto", "off"}))
-      ->capture_default_str();
-  up->add_option("--node-name", options->nodeName, "name of the node")->capture_default_str();
-  up->add_option("--containerd", options->containerd, "socket of a containerd to use; default: a private one is started");
-  up->add_option("--webhook-port", options->webhookPort, "port of the pod identity webhook; 0 picks a free one, -1 leaves it out")
-      ->capture_default_str();
-  up->add_option("--sts-port", options->sts.port, "port of the STS; 0 picks a free one")->capture_default_str();
-  up->add_flag("--sts-plain-http", options->sts.plainHttp, "STS without TLS, on loopback only");
-  up->add_option("--sts-connect-proxy", options->sts.connectProxy,
-                 "HOST:PORT of a CONNECT proxy that leads AWS's STS host names to this STS, for clients without an endpoint setting");
-  up->add_option(
-      "--container-credentials", options->containers,
-      "ADDRESS:PORT, on loopback, where EKS Pod Identity's credentials are served besides 169.254.170.23 in the pods; default: none");
-  up->add_flag("--faults", options->serveFaults,
-               "for rehearsals: serve the kind Fault, by which whoever may create one lets things go wrong");
-  up->add_option_function<std::vector<std::string>>(
-        "--fault",
-        [options](const std::vector<std::string>& arguments) {
-          options->serveFaults = true;
-          for (const std::string& argument : arguments) {
-            Result<json::object> fault = faults::faultOf(argument);
-            if (!fault) throw CLI::ValidationError(fault.error().sentence + ": " + fault.error().fix);
-            options->faults.push_back(*std::move(fault));
-          }
-        },
-        "TYPE[=VALUE]: begin with this Fault, such as TokensExpired, ClockSkew=SECONDS, STSThrottling=PERCENT or WebhookDown=Unavailable; "
-        "implies --faults; may be repeated")
-      ->allow_extra_args(false);
-  addLogLevel(*up, *level);
-  up->callback([options, level, &chosen] {
-    chosen = [options, level] {
-      setLogLevel(*level);
-      if (options->serveFaults) api::serveFaults();
-      const Result<void> done = cli::up(*options);
-      return done ? kYes : refuse(done.error());
-    };
-  });
+  auto faults = std::make_shared<std::vector<std::string>>();
+  const Command up = app.command("up", "run everything in one process until it is told to stop");
+  options->control.addTo(up);
+  up.option("--node", options->node, "register this machine as a node and run pods: auto or off").oneOf({"auto", "off"}).showDefault();
+  up.option("--node-name", options->nodeName, "name of the node").showDefault();
+  up.option("--containerd", options->containerd, "socket of a containerd to use; default: a private one is started");
+  up.option("--webhook-port", options->webhookPort, "port of the pod identity webhook; 0 picks a free one, -1 leaves it out").showDefault();
+  up.option("--sts-port", options->sts.port, "port of the STS; 0 picks a free one").showDefault();
+  up.flag("--sts-plain-http", options->sts.plainHttp, "STS without TLS, on loopback only");
+  up.option("--sts-connect-proxy", options->sts.connectProxy,
+            "HOST:PORT of a CONNECT proxy that leads AWS's STS host names to this STS, for clients without an endpoint setting");
+  up.option("--container-credentials", options->containers,
+            "ADDRESS:PORT, on loopback, where EKS Pod Identity's credentials are served besides 169.254.170.23 in the pods; default: none");
+  up.flag("--faults", options->serveFaults, "for rehearsals: serve the kind Fault, by which whoever may create one lets things go wrong");
+  up.option(
+      "--fault", *faults,
+      "TYPE[=VALUE]: begin with this Fault, such as TokensExpired, ClockSkew=SECONDS, STSThrottling=PERCENT or WebhookDown=Unavailable; "
+      "implies --faults; may be repeated");
+  addLogLevel(up, *level);
+  const auto run = [options, level] {
+    setLogLevel(*level);
+    if (options->serveFaults) api::serveFaults();
+    const Result<void> done = cli::up(*options);
+    return done ? kYes : refuse(done.error());
+  };
+  up.runs(run, [options, faults] { return beginWith(*faults, *options); });
 }
 
 }  // namespace podpass::cli

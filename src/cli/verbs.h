@@ -1,47 +1,41 @@
 #pragma once
 
-#include <functional>
 #include <string>
 
 #include "base/document.h"
+#include "cli/command.h"
 
-namespace CLI {
-class App;
-}
-
-// One file per verb: each adds its subcommand to `app` and, when the user chose it, leaves in `chosen` what is to be run. The options live
-// in that function. What runs answers with the exit status.
+// One file per verb: each adds its command to `app`. The options live in the function that the command runs.
 namespace podpass::cli {
 
-constexpr int kYes = 0, kNo = 1, kUsage = 2;
-using Chosen = std::function<int()>;
-
-void addUp(CLI::App& app, Chosen& chosen);
-void addApiserver(CLI::App& app, Chosen& chosen);
-void addKeys(CLI::App& app, Chosen& chosen);
-void addWebhook(CLI::App& app, Chosen& chosen);
-void addNode(CLI::App& app, Chosen& chosen);
-void addToken(CLI::App& app, Chosen& chosen);
-void addTokenCreate(CLI::App& token, Chosen& chosen);  // subcommands of token
-void addTokenVerify(CLI::App& token, Chosen& chosen);
-void addTokens(CLI::App& app, Chosen& chosen);
-void addSts(CLI::App& app, Chosen& chosen);
-void addSigner(CLI::App& app, Chosen& chosen);
-void addVerify(CLI::App& app, Chosen& chosen);
-void addDoctor(CLI::App& app, Chosen& chosen);
-void addDoctorIssuer(CLI::App& doctor, Chosen& chosen);  // subcommands of doctor
-void addDoctorMigration(CLI::App& doctor, Chosen& chosen);
-void addDoctorRequest(CLI::App& doctor, Chosen& chosen);
-void addDoctorToken(CLI::App& doctor, Chosen& chosen);
-void addDoctorPod(CLI::App& doctor, Chosen& chosen);
-void addCompletion(CLI::App& app, Chosen& chosen);
+void addUp(Command app);
+void addApiserver(Command app);
+void addKeys(Command app);
+void addWebhook(Command app);
+void addNode(Command app);
+void addToken(Command app);
+void addTokenCreate(Command token);  // subcommands of token
+void addTokenVerify(Command token);
+void addTokens(Command app);
+void addSts(Command app);
+void addSigner(Command app);
+void addVerify(Command app);
+void addDoctor(Command app);
+void addDoctorIssuer(Command doctor);  // subcommands of doctor
+void addDoctorMigration(Command doctor);
+void addDoctorRequest(Command doctor);
+void addDoctorToken(Command doctor);
+void addDoctorPod(Command doctor);
+void addCompletion(Command app);
 
 // Prints the error's chain and its fix to standard error; kNo.
 int refuse(const Error& error);
 // The document on standard output, as `output` says: json or yaml.
 void print(const json::object& document, const std::string& output);
+// -o: json, yaml, and what `output` holds, which is the default.
+void addOutput(Command verb, std::string& output);
 // --log-level and its words: debug, info, warn, error.
-void addLogLevel(CLI::App& verb, std::string& level);
+void addLogLevel(Command verb, std::string& level);
 void setLogLevel(const std::string& level);
 // A token comes from a file or, as "-", standard input; never from argv, which every user of the machine can read and shells remember.
 Result<std::string> readToken(const std::string& file);

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "base/file.h"
@@ -73,27 +72,23 @@ std::string addressProblem(const std::string& text) {
 
 }  // namespace
 
-void addVerify(CLI::App& app, Chosen& chosen) {
+void addVerify(Command app) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb =
-      app.add_subcommand("verify", "serve /verify: tells Envoy (ext_authz) or nginx (auth_request) whether a request's token is good");
-  verb->add_option("--listen", options->listen, "ADDRESS:PORT; port 0 picks a free one")
-      ->check(CLI::Validator(addressProblem, "ADDRESS:PORT"))
-      ->capture_default_str();
-  verb->add_option("--issuer", options->issuers, "URL of an issuer whose tokens are good; may be repeated")->required();
-  verb->add_option("--audience", options->audiences, "a token must be for one of these; may be repeated")->required();
-  verb->add_option("--issuer-ca", options->issuerCa, "CA certificate of the issuers; default: the system's");
-  options->relying.addTo(*verb);
-  verb->add_flag("--allow-plain-loopback", options->plainLoopback, "issuers on this machine may be fetched over http");
-  CLI::Option* certificate = verb->add_option("--tls-cert-file", options->certificate, "serve over TLS with this certificate");
-  CLI::Option* key = verb->add_option("--tls-private-key-file", options->key, "and this key")->needs(certificate);
-  certificate->needs(key);
-  addLogLevel(*verb, options->level);
-  verb->callback([options, &chosen] {
-    chosen = [options] {
-      setLogLevel(options->level);
-      return serve(*options);
-    };
+  const Command verb =
+      app.command("verify", "serve /verify: tells Envoy (ext_authz) or nginx (auth_request) whether a request's token is good");
+  verb.option("--listen", options->listen, "ADDRESS:PORT; port 0 picks a free one").check(addressProblem, "ADDRESS:PORT").showDefault();
+  verb.option("--issuer", options->issuers, "URL of an issuer whose tokens are good; may be repeated").required();
+  verb.option("--audience", options->audiences, "a token must be for one of these; may be repeated").required();
+  verb.option("--issuer-ca", options->issuerCa, "CA certificate of the issuers; default: the system's");
+  options->relying.addTo(verb);
+  verb.flag("--allow-plain-loopback", options->plainLoopback, "issuers on this machine may be fetched over http");
+  Option certificate = verb.option("--tls-cert-file", options->certificate, "serve over TLS with this certificate");
+  Option key = verb.option("--tls-private-key-file", options->key, "and this key").needs(certificate);
+  certificate.needs(key);
+  addLogLevel(verb, options->level);
+  verb.runs([options] {
+    setLogLevel(options->level);
+    return serve(*options);
   });
 }
 

@@ -1,4 +1,3 @@
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <optional>
@@ -30,6 +29,8 @@ struct WebhookFlags {
   std::string onUnknown = "deny";
   int verbosity = 0;
   std::string logLevel = "info";
+  bool ignoredSwitch = false;
+  std::string ignored;
 };
 
 // Go's durations: "1m30s", "100ms", "0".
@@ -150,99 +151,88 @@ Result<void> serveWebhook(const WebhookFlags& flags) {
 }
 
 // klog's, which say nothing here.
-void addIgnored(CLI::App& webhook) {
+void addIgnored(Command webhook, WebhookFlags& flags) {
   for (const char* name :
        {"--add_dir_header", "--alsologtostderr", "--logtostderr", "--one_output", "--skip_headers", "--skip_log_headers"})
-    webhook.add_flag(name)->group("");
+    webhook.flag(name, flags.ignoredSwitch, "").hidden();
   for (const char* name : {"--log_backtrace_at", "--log_dir", "--log_file", "--log_file_max_size", "--stderrthreshold", "--vmodule"})
-    webhook.add_option(name)->group("");
+    webhook.option(name, flags.ignored, "").hidden();
 }
 
-void addOwn(CLI::App& webhook, WebhookFlags& flags) {
-  webhook.add_option("--bind", flags.role.listeners.bind, "address to listen on")->capture_default_str();
-  webhook.add_option("--account-id", flags.role.webhook.aws.accountId, "AWS account for --compose-role-arn; default: the EC2 instance's");
-  webhook.add_option("--on-unknown", flags.onUnknown, "what becomes of a pod whose service account cannot be read: deny or admit")
-      ->check(CLI::IsMember({"deny", "admit"}))
-      ->capture_default_str();
-  webhook.add_flag("--warnings", flags.role.webhook.warn, "say in an admission warning what was done (default true)");
+void addOwn(Command webhook, WebhookFlags& flags) {
+  webhook.option("--bind", flags.role.listeners.bind, "address to listen on").showDefault();
+  webhook.option("--account-id", flags.role.webhook.aws.accountId, "AWS account for --compose-role-arn; default: the EC2 instance's");
+  webhook.option("--on-unknown", flags.onUnknown, "what becomes of a pod whose service account cannot be read: deny or admit")
+      .oneOf({"deny", "admit"})
+      .showDefault();
+  webhook.flag("--warnings", flags.role.webhook.warn, "say in an admission warning what was done (default true)");
   webhook
-      .add_option("--webhook-configuration", flags.registration.configuration,
-                  "MutatingWebhookConfiguration whose caBundle is kept, with --in-cluster")
-      ->capture_default_str();
+      .option("--webhook-configuration", flags.registration.configuration,
+              "MutatingWebhookConfiguration whose caBundle is kept, with --in-cluster")
+      .showDefault();
+  webhook.option("--scan-interval", flags.scanInterval, "how often to look for pods that were admitted without their identity; 0: never")
+      .showDefault();
   webhook
-      .add_option("--scan-interval", flags.scanInterval, "how often to look for pods that were admitted without their identity; 0: never")
-      ->capture_default_str();
-  webhook
-      .add_option("--shutdown-delay", flags.shutdownDelay,
-                  "how long to go on serving, though not ready, after SIGTERM; a second signal ends it")
-      ->capture_default_str();
-  webhook.add_flag("--evict-unmutated", flags.role.evictUnmutated, "evict such pods when a controller will replace them");
-  webhook.add_option("--evict-limit", flags.role.evictLimit, "how many to evict after one look; one of each controller at most")
-      ->capture_default_str();
+      .option("--shutdown-delay", flags.shutdownDelay,
+              "how long to go on serving, though not ready, after SIGTERM; a second signal ends it")
+      .showDefault();
+  webhook.flag("--evict-unmutated", flags.role.evictUnmutated, "evict such pods when a controller will replace them");
+  webhook.option("--evict-limit", flags.role.evictLimit, "how many to evict after one look; one of each controller at most").showDefault();
   addLogLevel(webhook, flags.logLevel);
 }
 
-void addOriginal(CLI::App& webhook, WebhookFlags& flags) {
+void addOriginal(Command webhook, WebhookFlags& flags) {
   irsa::AwsSettings& aws = flags.role.webhook.aws;
-  webhook.add_option("--port", flags.role.listeners.port, "port of the HTTPS listener")->capture_default_str();
-  webhook.add_option("--metrics-port", flags.role.listeners.metricsPort, "port of the plain listener with /metrics")->capture_default_str();
-  webhook.add_option("--kubeconfig", flags.kubeconfig,
-                     "how to reach the API server; default: as kubectl finds it, or the pod's service account");
-  webhook.add_option("--kube-api", flags.kubeApi, "URL of the API server, in place of the kubeconfig's");
-  webhook.add_option("--tls-key", flags.tlsKey, "private key file, with --in-cluster=false; read again when it changes")
-      ->capture_default_str();
-  webhook.add_option("--tls-cert", flags.tlsCertificate, "certificate file, with --in-cluster=false")->capture_default_str();
-  webhook.add_option("--tls-cipher-suites", flags.ciphers, "IANA names, between commas; for TLS 1.2 and older");
-  webhook.add_option("--tls-min-version", flags.minimumVersion, "1.0 to 1.3, or VersionTLS10 to VersionTLS13; default 1.2");
-  webhook.add_flag("--in-cluster", flags.inCluster, "make the certificate and keep it in --tls-secret (default true)");
-  webhook.add_option("--service-name", flags.registration.service, "Service in front of the webhook: names in the certificate")
-      ->capture_default_str();
-  webhook.add_option("--namespace", flags.registration.ns, "namespace of the webhook, its Secret and its ConfigMap")->capture_default_str();
-  webhook.add_option("--tls-secret", flags.registration.secret, "Secret with the certificate")->capture_default_str();
-  webhook.add_option("--annotation-prefix", aws.annotationPrefix, "prefix of the annotations")->capture_default_str();
-  webhook.add_option("--token-audience", aws.audience, "default audience of tokens")->capture_default_str();
-  webhook.add_option("--token-mount-path", aws.mountPath, "where tokens are mounted")->capture_default_str();
-  webhook.add_option("--token-expiration", aws.expirationSeconds, "default life of tokens in seconds, at least 600")->capture_default_str();
-  webhook.add_option("--aws-default-region", aws.region, "AWS_DEFAULT_REGION and AWS_REGION of the containers");
-  webhook.add_flag("--sts-regional-endpoint", aws.regionalSts, "AWS_STS_REGIONAL_ENDPOINTS=regional unless an annotation says otherwise");
-  webhook.add_flag("--watch-config-map", flags.watchConfigMap, "also read the ConfigMap pod-identity-webhook");
-  webhook.add_flag("--compose-role-arn", aws.composeRoleArn, "complete bare role names to ARNs");
-  webhook.add_option("--watch-container-credentials-config", flags.role.listeners.credentialsFile,
-                     "file with the accounts that use container credentials");
-  webhook.add_option("--container-credentials-audience", aws.containerCredentialsAudience, "audience of their tokens")
-      ->capture_default_str();
-  webhook.add_option("--container-credentials-token-mount-path", aws.containerCredentialsMountPath, "where they are mounted")
-      ->capture_default_str();
-  webhook.add_option("--container-credentials-token-volume-name", aws.containerCredentialsVolume, "name of their volume")
-      ->capture_default_str();
-  webhook.add_option("--container-credentials-token-path", aws.containerCredentialsTokenPath, "their file in the mount")
-      ->capture_default_str();
-  webhook.add_option("--container-credentials-full-uri", aws.containerCredentialsFullUri, "where the credentials are fetched")
-      ->capture_default_str();
+  webhook.option("--port", flags.role.listeners.port, "port of the HTTPS listener").showDefault();
+  webhook.option("--metrics-port", flags.role.listeners.metricsPort, "port of the plain listener with /metrics").showDefault();
+  webhook.option("--kubeconfig", flags.kubeconfig,
+                 "how to reach the API server; default: as kubectl finds it, or the pod's service account");
+  webhook.option("--kube-api", flags.kubeApi, "URL of the API server, in place of the kubeconfig's");
+  webhook.option("--tls-key", flags.tlsKey, "private key file, with --in-cluster=false; read again when it changes").showDefault();
+  webhook.option("--tls-cert", flags.tlsCertificate, "certificate file, with --in-cluster=false").showDefault();
+  webhook.option("--tls-cipher-suites", flags.ciphers, "IANA names, between commas; for TLS 1.2 and older");
+  webhook.option("--tls-min-version", flags.minimumVersion, "1.0 to 1.3, or VersionTLS10 to VersionTLS13; default 1.2");
+  webhook.flag("--in-cluster", flags.inCluster, "make the certificate and keep it in --tls-secret (default true)");
+  webhook.option("--service-name", flags.registration.service, "Service in front of the webhook: names in the certificate").showDefault();
+  webhook.option("--namespace", flags.registration.ns, "namespace of the webhook, its Secret and its ConfigMap").showDefault();
+  webhook.option("--tls-secret", flags.registration.secret, "Secret with the certificate").showDefault();
+  webhook.option("--annotation-prefix", aws.annotationPrefix, "prefix of the annotations").showDefault();
+  webhook.option("--token-audience", aws.audience, "default audience of tokens").showDefault();
+  webhook.option("--token-mount-path", aws.mountPath, "where tokens are mounted").showDefault();
+  webhook.option("--token-expiration", aws.expirationSeconds, "default life of tokens in seconds, at least 600").showDefault();
+  webhook.option("--aws-default-region", aws.region, "AWS_DEFAULT_REGION and AWS_REGION of the containers");
+  webhook.flag("--sts-regional-endpoint", aws.regionalSts, "AWS_STS_REGIONAL_ENDPOINTS=regional unless an annotation says otherwise");
+  webhook.flag("--watch-config-map", flags.watchConfigMap, "also read the ConfigMap pod-identity-webhook");
+  webhook.flag("--compose-role-arn", aws.composeRoleArn, "complete bare role names to ARNs");
+  webhook.option("--watch-container-credentials-config", flags.role.listeners.credentialsFile,
+                 "file with the accounts that use container credentials");
+  webhook.option("--container-credentials-audience", aws.containerCredentialsAudience, "audience of their tokens").showDefault();
+  webhook.option("--container-credentials-token-mount-path", aws.containerCredentialsMountPath, "where they are mounted").showDefault();
+  webhook.option("--container-credentials-token-volume-name", aws.containerCredentialsVolume, "name of their volume").showDefault();
+  webhook.option("--container-credentials-token-path", aws.containerCredentialsTokenPath, "their file in the mount").showDefault();
+  webhook.option("--container-credentials-full-uri", aws.containerCredentialsFullUri, "where the credentials are fetched").showDefault();
   webhook
-      .add_option("--service-account-lookup-grace-period", flags.gracePeriod,
-                  "how long a pod may wait for a service account that is not known yet; 0: 1s")
-      ->capture_default_str();
-  webhook.add_option("--resync-period", flags.resyncPeriod, "accepted; watches need no resync")->capture_default_str();
-  webhook.add_flag("--enable-debugging-handlers", flags.role.webhook.debugHandlers, "serve /debug/alpha/…");
-  webhook.add_option("-v,--v", flags.verbosity, "log verbosity; 3 and more: debug");
+      .option("--service-account-lookup-grace-period", flags.gracePeriod,
+              "how long a pod may wait for a service account that is not known yet; 0: 1s")
+      .showDefault();
+  webhook.option("--resync-period", flags.resyncPeriod, "accepted; watches need no resync").showDefault();
+  webhook.flag("--enable-debugging-handlers", flags.role.webhook.debugHandlers, "serve /debug/alpha/…");
+  webhook.option("-v,--v", flags.verbosity, "log verbosity; 3 and more: debug");
 }
 
 }  // namespace
 
-void addWebhook(CLI::App& app, Chosen& chosen) {
+void addWebhook(Command app) {
   auto flags = std::make_shared<WebhookFlags>();
-  CLI::App* webhook = app.add_subcommand("webhook", "the pod identity webhook: gives pods their tokens when they are created");
-  addOriginal(*webhook, *flags);
-  addOwn(*webhook, *flags);
-  addIgnored(*webhook);
-  webhook->set_version_flag("--version", "v0.1.0");
-  webhook->callback([flags, &chosen] {
-    chosen = [flags] {
-      setLogLevel(flags->verbosity >= 3 ? "debug" : flags->logLevel);
-      const Result<void> done = serveWebhook(*flags);
-      return done ? kYes : refuse(done.error());
-    };
+  const Command webhook = app.command("webhook", "the pod identity webhook: gives pods their tokens when they are created");
+  addOriginal(webhook, *flags);
+  addOwn(webhook, *flags);
+  addIgnored(webhook, *flags);
+  webhook.version("v0.1.0");
+  webhook.runs([flags] {
+    setLogLevel(flags->verbosity >= 3 ? "debug" : flags->logLevel);
+    const Result<void> done = serveWebhook(*flags);
+    return done ? kYes : refuse(done.error());
   });
 }
 

@@ -352,6 +352,12 @@ Result<int> rewrap(client::RemoteClient& client, const KeysOptions& options) {
   return kYes;
 }
 
+// As this issuer makes them: a SHA-256 in base64url, whose first character is a dash for one key in 64.
+bool isKid(const std::string& word) {
+  const Result<std::string> digest = base64UrlDecode(word);
+  return digest && digest->size() == 32;
+}
+
 Command addKeysVerb(Command keys, const std::shared_ptr<KeysOptions>& options, const char* name, const char* what, Run run) {
   const Command verb = keys.command(name, what);
   verb.runs([options, run] { return options->watch ? publishAndWatch(*options) : withClient(*options, run); });
@@ -372,6 +378,7 @@ void addKeys(Command app) {
                   "label of a key in the server's PKCS#11 token (--signing-key-pkcs11) to change to, instead of a new one");
   const Command revoking = addKeysVerb(keys, options, "revoke", "end a key at once, and all tokens that it signed", revoke);
   revoking.option("key", options->key, "its kid or name").required();
+  revoking.takesDashed(isKid);
   revoking.flag("--yes", options->yes, "do it; without, only what would break is told");
   const Command publishing = addKeysVerb(keys, options, "publish", "write the issuer's documents for a bucket or any web server", publish);
   publishing.option("directory", options->directory, "").required();

@@ -2,6 +2,8 @@
 
 PODPASS_SOAK_SECONDS is the length of the soak (default 20; ten minutes show what a day does)."""
 
+import base64
+import hashlib
 import json
 import os
 import signal
@@ -11,6 +13,8 @@ import time
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from podpass import COMMAND_SECONDS, STOP_SECONDS, Call, Credentials, Lines, Podpass, eventually
 from test_tokens import claims, header, is_accepted, request_token
 
@@ -32,9 +36,12 @@ def call(server, tmp_path_factory):
     return Call(server.url, Credentials(server.kubeconfig, tmp_path_factory.mktemp("credentials")))
 
 
+def run(*words):
+    return subprocess.run([os.environ["PODPASS"], "keys", *words], capture_output=True, text=True, timeout=COMMAND_SECONDS + 60, check=False)
+
+
 def keys(server, *words, code=0):
-    ran = subprocess.run([os.environ["PODPASS"], "keys", *words, "--kubeconfig", str(server.kubeconfig)], capture_output=True, text=True,
-                         timeout=COMMAND_SECONDS + 60, check=False)
+    ran = run(*words, "--kubeconfig", str(server.kubeconfig))
     assert ran.returncode == code, f"podpass keys {' '.join(words)} exited {ran.returncode}: {ran.stdout}{ran.stderr}"
     return ran.stdout if code == 0 else ran.stderr
 
@@ -94,16 +101,36 @@ def test_revoke_says_what_breaks_and_ends_the_keys_tokens(server, call):
     rotated(server)
     new = eventually(lambda: (lambda token: token if header(token)["kid"] != header(old)["kid"] else None)(new_api_token(call)), what="a token by the new key")
     kid = header(old)["kid"]
-    name = next(key["metadata"]["name"] for key in listed(server) if key["status"].get("kid") == kid)
-    which = name if kid.startswith("-") else kid  # which a command line takes for a flag
-    refusal = keys(server, "revoke", which, code=1)
+    refusal = keys(server, "revoke", kid, code=1)
     assert "--yes" in refusal and "refused by this issuer" in refusal
     assert is_accepted(call, old)
-    assert "is revoked" in keys(server, "revoke", which, "--yes")
+    assert "is revoked" in keys(server, "revoke", kid, "--yes")
     eventually(lambda: not is_accepted(call, old), what="the end of the key's tokens")
     assert kid not in {key["kid"] for key in call("GET", "/openid/v1/jwks", token="").json["keys"]}
     assert is_accepted(call, new)
     assert "no signing key" in keys(server, "revoke", "unknown", code=1)
+
+
+def kid_of(key):
+    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.urlsafe_b64encode(hashlib.sha256(spki).digest()).rstrip(b"=").decode()
+
+
+def test_a_kid_that_begins_with_a_dash_can_be_pasted(tmp_path):
+    made = (ec.generate_private_key(ec.SECP256R1()).public_key() for _ in range(3000))  # one in 64 does
+    chosen = [key for _, key in zip(range(2), (key for key in made if kid_of(key).startswith("-")))]
+    file = tmp_path / "others.pem"
+    file.write_bytes(b"".join(key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo) for key in chosen))
+    first, second = (kid_of(key) for key in chosen)
+    with Podpass(tmp_path, "--node", "off", "--service-account-key-file", file) as running:
+        assert first in keys(running, "list") and second in keys(running, "list")
+        assert "repeat it with --yes" in keys(running, "revoke", first, code=1)
+        assert "is revoked" in keys(running, "revoke", first, "--yes")
+        assert "is revoked" in run("revoke", "--yes", "--kubeconfig", str(running.kubeconfig), "--", second).stdout
+        published = Call(running.url, Credentials(running.kubeconfig, tmp_path))("GET", "/openid/v1/jwks", token="").json["keys"]
+        assert len(published) == 1 and published[0]["kid"] not in (first, second)
+    unknown = run("revoke", "-unknown", "rs256-1")
+    assert unknown.returncode == 2 and "not expected: -unknown" in unknown.stderr, "it is no kid"
 
 
 def test_publish_writes_a_site_and_keeps_it_fresh(server, call, tmp_path):

@@ -110,6 +110,8 @@ Result<irsa::WebhookRoleOptions> optionsOf(const WebhookFlags& flags) {
   role.listeners.tls.key = flags.tlsKey;
   role.listeners.tls.ciphers = parseList(flags.ciphers);
   role.listeners.tls.minimumVersion = tlsVersion(flags.minimumVersion);
+  if (const Result<void> known = http::checkCiphers(role.listeners.tls.ciphers); !known)
+    return Error{Reason::BadRequest, "invalid tls-cipher-suites: " + known.error().sentence};
   const std::string& version = role.listeners.tls.minimumVersion;
   if (!version.empty() && version != "1.0" && version != "1.1" && version != "1.2" && version != "1.3")
     return Error{Reason::BadRequest, "Invalid value for tls-min-version unsupported version " + flags.minimumVersion};

@@ -123,6 +123,9 @@ struct TlsFiles {
   std::vector<std::string> ciphers = {};  // IANA names, for TLS 1.2 and older; empty: OpenSSL's choice
 };
 
+// Whether OpenSSL knows these IANA names. BadRequest: names the first that it does not know.
+Result<void> checkCiphers(const std::vector<std::string>& names);
+
 // An HTTPS server (ALPN h2, http/1.1; TLS 1.2 and newer). start() binds and begins to accept on `threads` event loops;
 // stop() stops accepting, ends idle connections at once, gives running requests `grace`, then closes; returns when all is over.
 class Server {

@@ -111,19 +111,25 @@ Result<void> restrict(SSL_CTX* context, const TlsFiles& files) {
   if (version == std::end(kVersions)) return Error{Reason::BadRequest, "unsupported version " + files.minimumVersion};
   SSL_CTX_set_min_proto_version(context, version->second);
   if (version->second < TLS1_2_VERSION) SSL_CTX_set_security_level(context, 0);  // their signatures use SHA-1
+  if (Result<void> known = checkCiphers(files.ciphers); !known) return known;
   std::string list;
-  for (const std::string& iana : files.ciphers) {
-    const char* name = OPENSSL_cipher_name(iana.c_str());
-    if (name == nullptr || std::string_view(name) == "(NONE)") return Error{Reason::BadRequest, "unsupported cipher suite: " + iana};
+  for (const std::string& iana : files.ciphers)
     if (!iana.starts_with("TLS_AES_") && !iana.starts_with("TLS_CHACHA20_"))
-      list += (list.empty() ? "" : ":") + std::string(name);  // 1.3's are not chosen
-  }
+      list += (list.empty() ? "" : ":") + std::string(OPENSSL_cipher_name(iana.c_str()));  // 1.3's are not chosen
   if (!list.empty() && SSL_CTX_set_cipher_list(context, list.c_str()) != 1)
     return Error{Reason::BadRequest, "unsupported cipher suites: " + list};
   return {};
 }
 
 }  // namespace
+
+Result<void> checkCiphers(const std::vector<std::string>& names) {
+  for (const std::string& iana : names) {
+    const char* name = OPENSSL_cipher_name(iana.c_str());
+    if (name == nullptr || std::string_view(name) == "(NONE)") return Error{Reason::BadRequest, "unsupported cipher suite: " + iana};
+  }
+  return {};
+}
 
 std::string opensslReason() {
   const char* reason = ERR_reason_error_string(ERR_peek_last_error());

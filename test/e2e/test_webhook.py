@@ -292,6 +292,27 @@ def test_alone_it_is_small(server, namespace, tmp_path):
         eventually(lambda: resident_mb(one.process) < 10, what="less than 10 MB")
 
 
+def own_certificate(directory):
+    """The flags of a webhook that serves with it."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=hook",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", directory / "tls.key", "-out", directory / "tls.crt"], check=True, capture_output=True)
+    return ["--in-cluster=false", f"--tls-cert={directory}/tls.crt", f"--tls-key={directory}/tls.key"]
+
+
+@pytest.mark.parametrize("verbosity", [["-v=4"], ["-v", "4"], ["--v=4"], ["--v=0", "-v4"]])
+def test_flags_are_written_as_for_the_original(server, call, namespace, tmp_path, verbosity):
+    make_account(call, namespace, "reader", ANNOTATED)
+    flags = ["--aws-default-region=", "--token-audience=replaced", "--kube-api=", "--logtostderr=false", "--alsologtostderr", "--vmodule=", "--log_dir", "/nowhere",
+             "--stderrthreshold=FATAL", "--sts-regional-endpoint", "--watch-config-map=false", "--tls-cipher-suites=", "--namespace", namespace,
+             "--token-audience", "last.example"]
+    with Standalone(tmp_path, server.kubeconfig, *own_certificate(tmp_path), *flags, *verbosity) as one:
+        hooked = Webhook(f"https://127.0.0.1:{one.ports()[0]}/mutate", str(tmp_path / "tls.crt"))
+        patch = eventually(lambda: hooked.patch(namespace, "reader"), what="an identity")
+        assert "last.example" in json.dumps(patch) and "replaced" not in json.dumps(patch)
+        assert "AWS_REGION" not in environment(patch) and environment(patch)["AWS_STS_REGIONAL_ENDPOINTS"] == "regional"
+        assert "level=debug" in one.log(), "-v is 4"
+
+
 def test_pods_that_were_admitted_without_are_reported(server, call, namespace, tmp_path):
     make_account(call, namespace, "late", {})
     pod = {"metadata": {"name": "early"}, "spec": {"serviceAccountName": "late", "containers": [{"name": "c", "image": "i"}]}}
@@ -314,9 +335,7 @@ def test_what_cannot_be_known_is_denied_or_admitted_as_told(tmp_path, server):
     """An API server that is away: its kubeconfig leads nowhere."""
     kubeconfig = tmp_path / "nowhere"
     kubeconfig.write_text(re.sub(r"server: .*", "server: https://127.0.0.1:1", server.kubeconfig.read_text()))
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=hook",
-                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "tls.key", "-out", tmp_path / "tls.crt"], check=True, capture_output=True)
-    flags = ["--in-cluster=false", f"--tls-cert={tmp_path}/tls.crt", f"--tls-key={tmp_path}/tls.key"]
+    flags = own_certificate(tmp_path)
     for told, allowed in (("deny", False), ("admit", True)):
         with Standalone(tmp_path, kubeconfig, *flags, f"--on-unknown={told}") as one:
             hooked = Webhook(f"https://127.0.0.1:{one.ports()[0]}/mutate", str(tmp_path / "tls.crt"))
@@ -326,7 +345,7 @@ def test_what_cannot_be_known_is_denied_or_admitted_as_told(tmp_path, server):
 
 
 @pytest.mark.parametrize("flag,sentence", [("--tls-min-version=9", "Invalid value for tls-min-version unsupported version 9"),
-                                           ("--tls-cipher-suites=TLS_NONSENSE", "unsupported cipher suite: TLS_NONSENSE"),
+                                           ("--tls-cipher-suites=TLS_NONSENSE", "invalid tls-cipher-suites: unsupported cipher suite: TLS_NONSENSE"),
                                            ("--scan-interval=often", "invalid duration"), ("--shutdown-delay=11m", "invalid duration")])
 def test_flags_that_make_no_sense_are_refused(server, flag, sentence, tmp_path):
     refused = subprocess.run([os.environ["PODPASS"], "webhook", "--kubeconfig", str(server.kubeconfig), "--namespace", "default", "--tls-secret", "refused",

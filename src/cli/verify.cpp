@@ -11,7 +11,7 @@ namespace {
 
 struct Options {
   std::string listen = "127.0.0.1:8443", certificate, key, issuerCa, level = "info";
-  std::vector<std::string> issuers, audiences;
+  std::vector<std::string> issuers, audiences, subjects;
   RelyingFlags relying;
   bool plainLoopback = false;
 };
@@ -53,7 +53,7 @@ int serve(const Options& options) {
   listener.bind = host;
   listener.port = static_cast<unsigned short>(std::strtoul(options.listen.c_str() + colon + 1, nullptr, 10));
   if (!options.certificate.empty()) listener.tls = http::TlsFiles{options.certificate, options.key, ""};
-  const std::unique_ptr<http::Server> server = http::makeServer(listener, token::httpVerifier(party));
+  const std::unique_ptr<http::Server> server = http::makeServer(listener, token::httpVerifier(party, options.subjects));
   if (Result<void> started = server->start(); !started) return refuse(started.error());
   std::printf("podpass verifies tokens at %s://%s:%u/verify\n", listener.tls ? "https" : "http", options.listen.substr(0, colon).c_str(),
               server->port());
@@ -79,6 +79,8 @@ void addVerify(Command app) {
   verb.option("--listen", options->listen, "ADDRESS:PORT; port 0 picks a free one").check(addressProblem, "ADDRESS:PORT").showDefault();
   verb.option("--issuer", options->issuers, "URL of an issuer whose tokens are good; may be repeated").required();
   verb.option("--audience", options->audiences, "a token must be for one of these; may be repeated").required();
+  verb.option("--allow-subject", options->subjects,
+              "whose good tokens are let through, others get 403; a * at the end stands for any rest; may be repeated; default: all");
   verb.option("--issuer-ca", options->issuerCa, "CA certificate of the issuers; default: the system's");
   options->relying.addTo(verb);
   verb.flag("--allow-plain-loopback", options->plainLoopback, "issuers on this machine may be fetched over http");

@@ -1,5 +1,7 @@
 #include "token/http_verifier.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 
 namespace podpass::token {
@@ -33,14 +35,28 @@ http::Response answer(int status, const json::object& body) {
 
 http::Response refused(const Error& error) {
   const Refusal what = refusalOf(error).value_or(Refusal{});
-  json::object body{{"valid", false},      {"failedCheck", what.check}, {"expected", what.expected},
+  const bool unknown = error.reason == Reason::Unavailable, forbidden = error.reason == Reason::Forbidden;
+  json::object body{{"valid", forbidden},  {"failedCheck", what.check}, {"expected", what.expected},
                     {"found", what.found}, {"message", error.sentence}, {"fix", error.fix}};
-  const bool unknown = error.reason == Reason::Unavailable;
-  http::Response response = answer(unknown ? 503 : 401, body);
+  http::Response response = answer(unknown ? 503 : forbidden ? 403 : 401, body);
   if (unknown) return response;
-  response.headers.add("WWW-Authenticate",
-                       "Bearer realm=\"podpass\", error=\"invalid_token\", error_description=\"" + describable(error.sentence) + "\"");
+  response.headers.add("WWW-Authenticate", std::string("Bearer realm=\"podpass\", error=\"") +
+                                               (forbidden ? "insufficient_scope" : "invalid_token") + "\", error_description=\"" +
+                                               describable(error.sentence) + "\"");
   return response;
+}
+
+bool matches(std::string_view subject, std::string_view pattern) {
+  return pattern.ends_with('*') ? subject.starts_with(pattern.substr(0, pattern.size() - 1)) : subject == pattern;
+}
+
+Result<void> mayEnter(const VerifiedToken& token, const std::vector<std::string>& subjects) {
+  if (subjects.empty() || std::ranges::any_of(subjects, [&](const std::string& each) { return matches(token.subject, each); })) return {};
+  std::string expected;
+  for (const std::string& each : subjects) expected += (expected.empty() ? "" : ", ") + quoted(each);
+  return refusal({"subject", expected, quoted(token.subject)},
+                 "the token is good, and its subject " + quoted(token.subject) + " is none of those that are let through",
+                 "let it through with --allow-subject, or use another service account", Reason::Forbidden);
 }
 
 http::Response accepted(const VerifiedToken& token) {
@@ -62,7 +78,8 @@ http::Response accepted(const VerifiedToken& token) {
   return response;
 }
 
-http::asio::awaitable<http::Response> handle(RelyingParty& party, std::shared_ptr<const http::Request> request) {
+http::asio::awaitable<http::Response> handle(RelyingParty& party, const std::vector<std::string>& subjects,
+                                             std::shared_ptr<const http::Request> request) {
   if (request->path == "/healthz") co_return answer(200, {{"status", "ok"}});
   if (request->path != "/verify" && !request->path.starts_with("/verify/")) co_return answer(404, {{"message", "ask /verify"}});
   const std::vector<std::string_view> headers = request->headers.findAll("Authorization");
@@ -73,13 +90,16 @@ http::asio::awaitable<http::Response> handle(RelyingParty& party, std::shared_pt
     co_return response;
   }
   const Result<VerifiedToken> verified = co_await party.verify(token);
-  co_return verified ? accepted(*verified) : refused(verified.error());
+  if (!verified) co_return refused(verified.error());
+  const Result<void> allowed = mayEnter(*verified, subjects);
+  co_return allowed ? accepted(*verified) : refused(allowed.error());
 }
 
 }  // namespace
 
-http::Handler httpVerifier(RelyingParty& party) {
-  return [&party](std::shared_ptr<const http::Request> request) { return handle(party, std::move(request)); };
+http::Handler httpVerifier(RelyingParty& party, std::vector<std::string> subjects) {
+  return [&party, all = std::make_shared<const std::vector<std::string>>(std::move(subjects))](
+             std::shared_ptr<const http::Request> request) { return handle(party, *all, std::move(request)); };
 }
 
 }  // namespace podpass::token

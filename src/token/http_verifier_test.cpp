@@ -83,5 +83,49 @@ TEST(HttpVerifier, AnswersProxiesBeforeTheyLetARequestThrough) {
   server->stop(0ms);
 }
 
+TEST(HttpVerifier, LetsThroughWhomItWasTold) {
+  FakeClock clock;
+  SomebodysIssuer issuer;
+  asio::thread_pool pool(1);
+  RelyingParty party(pool, clock);
+  TrustedIssuer trusted;
+  trusted.url = issuer.url();
+  trusted.audiences = {"api"};
+  trusted.caPem = http::Certificates::get().text("ca.crt");
+  ASSERT_TRUE(party.trust({trusted}));
+  const auto now = std::chrono::duration_cast<std::chrono::seconds>(clock.now().time_since_epoch()).count();
+  const json::object claims{
+      {"iss", issuer.url()}, {"sub", "system:serviceaccount:default:reader"}, {"aud", "api"}, {"exp", now + 600}, {"iat", now}};
+  const std::string token = *jose::signCompact(ec(), json::serialize(claims));
+  struct Case {
+    const char* why;
+    std::vector<std::string> subjects;
+    int status;
+  };
+  const Case cases[] = {{"all may", {}, 200},
+                        {"it alone", {"system:serviceaccount:default:reader"}, 200},
+                        {"its namespace", {"nobody", "system:serviceaccount:default:*"}, 200},
+                        {"another one", {"system:serviceaccount:default:writer"}, 403},
+                        {"the beginning of its name", {"system:serviceaccount:default:read"}, 403},
+                        {"a namespace whose name goes on", {"system:serviceaccount:default-2:*"}, 403},
+                        {"a star elsewhere", {"*:reader"}, 403},
+                        {"nobody", {""}, 403}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.why);
+    const std::unique_ptr<http::Server> server = http::makeServer({}, httpVerifier(party, c.subjects));
+    ASSERT_TRUE(server->start());
+    http::FetchOptions options;
+    options.headers.add("Authorization", "Bearer " + token);
+    const http::Fetched answer = *http::fetch("http://127.0.0.1:" + std::to_string(server->port()) + "/verify", options);
+    EXPECT_EQ(answer.status, c.status);
+    if (c.status == 403) {
+      EXPECT_TRUE(answer.headers.find("www-authenticate").starts_with("Bearer realm=\"podpass\", error=\"insufficient_scope\""));
+      EXPECT_NE(answer.body.find(R"("failedCheck":"subject")"), std::string::npos) << answer.body;
+      EXPECT_FALSE(answer.headers.has("x-podpass-subject"));
+    }
+    server->stop(0ms);
+  }
+}
+
 }  // namespace
 }  // namespace podpass::token

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Fetches the clients that Debian does not have into FOLDER, once: kubectl of several versions, the JavaScript client, the AWS SDK for
-JavaScript, and today's AWS CLI 1 (with the botocore of its day inside) and 2. fetch_clients.py FOLDER
+"""Fetches the clients that Debian does not have into FOLDER, once: kubectl of several versions, the JavaScript client, jose, the AWS
+SDK for JavaScript, and today's AWS CLI 1 (with the botocore of its day inside) and 2. fetch_clients.py FOLDER
 
 They come out of packages of the npm registry. Where npm or the registry is missing, that is said, and the tests that want them skip.
 """
@@ -24,6 +24,7 @@ AWS_CLIS = {  # the package, and the folder in it: AWS CLI 1.46.2 and 2.36.12
     "aws-cli-2": ("@aws-cdk/asset-awscli-v2@2.0.186", "awscli/v2/2.36.12/dist/"),
 }
 NODE_MODULES = {
+    "jose": ["jose@6.2.0"],
     "client-node": ["@kubernetes/client-node@1.4.0"],
     "aws-sdk-js": ["@aws-sdk/client-sts@3.1174.0", "@aws-sdk/credential-providers@3.1175.0"],
 }

@@ -45,10 +45,27 @@ TEST(HumanDuration, IsKubectls) {
   for (const auto& [seconds, text] : cases) EXPECT_EQ(humanDuration(std::chrono::seconds(seconds)), text);
 }
 
-TEST(Names, AreFromKubernetesAlphabet) {
-  EXPECT_EQ(randomSuffix(200).find_first_not_of("bcdfghjklmnpqrstvwxz2456789"), std::string::npos);
-  EXPECT_EQ(randomUuid().size(), 36u);
-  EXPECT_EQ(randomUuid()[14], '4');
+TEST(Names, AreFromKubernetesAlphabet) { EXPECT_EQ(randomSuffix(200).find_first_not_of("bcdfghjklmnpqrstvwxz2456789"), std::string::npos); }
+
+TEST(Uuid, IsOfVersionFourAndNeverThereTwiceOnAnyThread) {
+  std::array<std::vector<std::string>, 4> made;
+  {
+    std::vector<std::jthread> threads;
+    for (std::vector<std::string>& mine : made)
+      threads.emplace_back([&mine] {
+        for (int i = 0; i < 500; ++i) mine.push_back(randomUuid());
+      });
+  }
+  std::set<std::string> all;
+  for (const std::vector<std::string>& each : made)
+    for (const std::string& uuid : each) {
+      ASSERT_EQ(uuid.size(), 36u);
+      EXPECT_EQ(uuid.substr(8, 1) + uuid.substr(13, 2) + uuid.substr(18, 1) + uuid.substr(23, 1), "--4--");
+      EXPECT_NE(std::string("89ab").find(uuid[19]), std::string::npos);
+      EXPECT_EQ(uuid.find_first_not_of("0123456789abcdef-"), std::string::npos);
+      all.insert(uuid);
+    }
+  EXPECT_EQ(all.size(), 2000u);
 }
 
 TEST(File, IsReplacedWholeAndPrivate) {

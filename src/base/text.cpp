@@ -4,10 +4,12 @@
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <span>
 
 namespace podpass {
 namespace {
@@ -91,6 +93,18 @@ int digits(std::string_view text, std::size_t position, std::size_t width) {
   return value;
 }
 
+// For what need not be secret: OpenSSL makes a system call each time that it is asked, so it is asked for many at once.
+void fillFromPool(std::span<unsigned char> out) {
+  thread_local std::array<unsigned char, 1024> pool;
+  thread_local std::size_t used = pool.size();
+  if (out.size() > pool.size() - used) {
+    if (RAND_bytes(pool.data(), static_cast<int>(pool.size())) != 1) std::abort();
+    used = 0;
+  }
+  std::copy_n(pool.begin() + static_cast<std::ptrdiff_t>(used), out.size(), out.begin());
+  used += out.size();
+}
+
 }  // namespace
 
 std::string base64Encode(std::string_view bytes) {
@@ -154,11 +168,19 @@ std::string randomBytes(std::size_t count) {
 }
 
 std::string randomUuid() {
-  std::string bytes = randomBytes(16);
-  bytes[6] = static_cast<char>((bytes[6] & 0x0f) | 0x40);
-  bytes[8] = static_cast<char>((bytes[8] & 0x3f) | 0x80);
-  const std::string hex = hexLower(bytes);
-  return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" + hex.substr(20);
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::array<unsigned char, 16> bytes;
+  fillFromPool(bytes);
+  bytes[6] = static_cast<unsigned char>((bytes[6] & 0x0f) | 0x40);
+  bytes[8] = static_cast<unsigned char>((bytes[8] & 0x3f) | 0x80);
+  std::string text(36, '-');
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) ++at;
+    text[at++] = kDigits[bytes[i] >> 4];
+    text[at++] = kDigits[bytes[i] & 15];
+  }
+  return text;
 }
 
 std::string randomSuffix(std::size_t length) {

@@ -83,8 +83,7 @@ Fields nodeStatus() {
       list("runtimeHandlers", 12,
            {text("name", 1), object("features", 2, {boolean("recursiveReadOnlyMounts", 1), boolean("userNamespaces", 2)})},
            "The available runtime handlers."),
-      object("features", 13, {boolean("supplementalGroupsPolicy", 1), boolean("containerUlimits", 2)},
-             "Features of the CRI implementation."),
+      object("features", 13, {boolean("supplementalGroupsPolicy", 1)}, "Features of the CRI implementation."),
       texts("declaredFeatures", 14, "Features behind gates that the node declares.")};
 }
 

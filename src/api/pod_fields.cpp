@@ -138,7 +138,8 @@ Fields whereItRuns() {
                                 {required(text("name", 1)), text("resourceClaimName", 3), text("resourceClaimTemplateName", 4)})),
           object("resources", 40, resources()),
           text("hostnameOverride", 41),
-          object("workloadRef", 42, {required(text("name", 1)), required(text("podGroup", 2)), text("podGroupReplicaKey", 3)})};
+          object("workloadRef", 42, {required(text("name", 1)), required(text("podGroup", 2)), text("podGroupReplicaKey", 3)}),
+          object("schedulingGroup", 43, {text("podGroupName", 1)})};
 }
 
 Field containerState(std::string_view name, std::uint32_t number) {

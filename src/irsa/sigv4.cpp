@@ -83,7 +83,7 @@ Outcome<Parts> readAuthorization(std::string_view header) {
 
 bool isAmzDate(std::string_view text) {
   if (text.size() != 16 || text[8] != 'T' || text[15] != 'Z') return false;
-  for (const std::size_t i : {0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14})
+  for (const std::size_t i : {0u, 1u, 2u, 3u, 4u, 5u, 6u, 7u, 9u, 10u, 11u, 12u, 13u, 14u})
     if (text[i] < '0' || text[i] > '9') return false;
   return true;
 }

@@ -113,7 +113,7 @@ std::optional<Uuid> parseUuid(std::string_view text) {
 
 std::string textOf(const Uuid& uuid) {
   std::string text = hexLower({reinterpret_cast<const char*>(uuid.data()), uuid.size()});
-  for (const std::size_t at : {8, 13, 18, 23}) text.insert(at, 1, '-');
+  for (const std::size_t at : {8u, 13u, 18u, 23u}) text.insert(at, 1, '-');
   return text;
 }
 

@@ -658,7 +658,8 @@ void SigningKeys::run() {
       std::unique_lock lock(shared->mutex);
       shared->wake.wait_for(lock, kLook, [&] { return shared->changed || shared->stopping || shared->resealed; });
       if (shared->stopping) return;
-      changed = std::exchange(shared->changed, false) | std::exchange(shared->retry, false);
+      const bool retry = std::exchange(shared->retry, false);
+      changed = std::exchange(shared->changed, false) || retry;
       resealed = std::exchange(shared->resealed, std::nullopt);
       deleted.swap(shared->deleted);
     }

@@ -48,13 +48,13 @@ asan tsan: deps
 	@cmake --build --preset $@ -j $(JOBS) --target all tests
 	@cd build-$@ && ctest --output-on-failure -LE e2e
 
-# Each parser of outside input, for so many seconds each; a finding ends it, and its input is kept in build-fuzz.
+# Each parser of outside input, for so many seconds each, from its seeds; a finding ends it, and its input is kept in build-fuzz.
 fuzz: deps
 	@cmake --preset fuzz >/dev/null
 	@cmake --build --preset fuzz -j $(JOBS) --target fuzzers
-	@set -e; cd build-fuzz; for target in src/*/*_fuzz; do echo "$$target"; \
-	  $$target -max_total_time=$${PODPASS_FUZZ_SECONDS:-20} -max_len=65536 -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 2>fuzz.log || \
-	    { tail -n 40 fuzz.log; exit 1; }; \
+	@set -e; cd build-fuzz; for target in src/*/*_fuzz; do echo "$$target"; name=$$(basename $$target); mkdir -p corpus/$$name; \
+	  $$target -max_total_time=$${PODPASS_FUZZ_SECONDS:-20} -max_len=65536 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+	    corpus/$$name $$(ls -d ../$$(dirname $$target)/testdata/$$name 2>/dev/null || true) 2>fuzz.log || { tail -n 40 fuzz.log; exit 1; }; \
 	  grep -E 'number_of_executed_units|peak_rss_mb' fuzz.log; done
 
 lint: build

@@ -83,6 +83,24 @@ TEST(File, IsReplacedWholeAndPrivate) {
   std::filesystem::remove_all(directory);
 }
 
+TEST(File, TakesAllBytesHoweverFewTheKernelTakesAtATime) {
+  const std::string bytes(1u << 20, 'x');  // more than a pipe holds
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(::pipe(ends), 0);
+  std::size_t received = 0;
+  std::thread reader([&] {
+    char some[5000];
+    for (ssize_t count = 0; (count = ::read(ends[0], some, sizeof some)) > 0;) received += static_cast<std::size_t>(count);
+  });
+  EXPECT_TRUE(writeAll(ends[1], bytes));
+  ::close(ends[1]);
+  reader.join();
+  ::close(ends[0]);
+  EXPECT_EQ(received, bytes.size());
+  EXPECT_FALSE(writeAll(-1, "x"));
+  EXPECT_EQ(errno, EBADF);
+}
+
 TEST(Document, ReadersSurviveStrangeShapes) {
   json::object object = json::parse(R"({"a":{"b":"c","n":5,"t":true,"l":[1]},"x":3})").as_object();
   EXPECT_EQ(textAt(object, {"a", "b"}), "c");

@@ -32,6 +32,8 @@ class Descriptor {
   int number_;
 };
 
+}  // namespace
+
 bool writeAll(int file, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(file, bytes.data(), bytes.size());
@@ -41,8 +43,6 @@ bool writeAll(int file, std::string_view bytes) {
   }
   return true;
 }
-
-}  // namespace
 
 Result<std::string> readFile(const std::filesystem::path& path, std::size_t limit) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

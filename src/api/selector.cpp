@@ -433,6 +433,15 @@ Result<FieldSelector> FieldSelector::parse(const Kind& kind, std::string_view te
   return selector;
 }
 
+std::string escapedFieldValue(std::string_view value) {
+  std::string text;
+  for (const char c : value) {
+    if (c == '\\' || c == ',' || c == '=') text += '\\';
+    text += c;
+  }
+  return text;
+}
+
 bool FieldSelector::matches(const json::object& object) const {
   return std::all_of(terms_.begin(), terms_.end(), [&](const Term& term) {
     const json::value* value = fieldValue(object, term.field);

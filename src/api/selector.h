@@ -45,4 +45,7 @@ class FieldSelector {
   std::vector<Term> terms_;
 };
 
+// A value as field selectors have it: what separates terms stands behind a backslash.
+std::string escapedFieldValue(std::string_view value);
+
 }  // namespace podpass::api

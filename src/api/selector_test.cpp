@@ -139,6 +139,14 @@ TEST(FieldSelector, MatchesTheFieldsThatTheKindNames) {
   }
 }
 
+TEST(FieldSelector, TakesAnEscapedValueForTheValue) {
+  for (const std::string value : {"", "plain", "a,b=c\\d", "\\", ",,==", "https://a.example/?x=1,2"}) {
+    const Result<FieldSelector> selector = FieldSelector::parse(podLike(), "spec.nodeName=" + escapedFieldValue(value));
+    ASSERT_TRUE(selector) << selector.error().sentence;
+    EXPECT_EQ(selector->valueOf("spec.nodeName"), value);
+  }
+}
+
 TEST(FieldSelector, RefusesWithKubernetesSentences) {
   EXPECT_EQ(FieldSelector::parse(podLike(), "foo").error().sentence, "invalid selector: 'foo'; can't understand 'foo'");
   EXPECT_EQ(FieldSelector::parse(podLike(), "spec.foo=1").error().sentence, "field label not supported: spec.foo");

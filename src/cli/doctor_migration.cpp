@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "api/kinds.h"
+#include "api/selector.h"
 #include "cli/access_flags.h"
 #include "cli/migration.h"
 #include "cli/verbs.h"
@@ -17,9 +18,7 @@ struct Options {
 // Those who hold tokens of what is old; nothing for what is not.
 Result<std::vector<TokenUser>> usersIn(api::Client& server, const MigrationEntry& entry, const std::string& field, std::string_view value) {
   if (!entry.verdict.old || entry.liveTokens == 0) return std::vector<TokenUser>();
-  std::string selector = field + "=";
-  for (const char c : value) selector += c == '\\' || c == ',' || c == '=' ? std::string("\\") + c : std::string(1, c);
-  const Result<api::Listing> tokens = server.list(api::issuedTokenKind(), "", {.fields = selector});
+  const Result<api::Listing> tokens = server.list(api::issuedTokenKind(), "", {.fields = field + "=" + api::escapedFieldValue(value)});
   if (!tokens) return tokens.error();
   return usersOf(tokens->items);
 }

@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "api/kinds.h"
+#include "api/selector.h"
 #include "cli/access_flags.h"
 #include "cli/table_text.h"
 #include "cli/verbs.h"
@@ -91,16 +92,9 @@ struct ListOptions {
   std::map<std::string, std::string> fields;
 };
 
-// A value as field selectors have it.
-std::string escaped(const std::string& value) {
-  std::string text;
-  for (const char c : value) text += c == '\\' || c == ',' || c == '=' ? std::string("\\") + c : std::string(1, c);
-  return text;
-}
-
 std::string selectorOf(const std::map<std::string, std::string>& fields) {
   std::string selector;
-  for (const auto& [field, value] : fields) selector += (selector.empty() ? "" : ",") + field + "=" + escaped(value);
+  for (const auto& [field, value] : fields) selector += (selector.empty() ? "" : ",") + field + "=" + api::escapedFieldValue(value);
   return selector;
 }
 

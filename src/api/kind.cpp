@@ -140,6 +140,12 @@ std::string ageOf(std::string_view timestamp, WallTime now) {
   return humanDuration(std::chrono::floor<std::chrono::seconds>(now - *since));
 }
 
+Column liveTokensColumn() {
+  return {.name = "Tokens", .type = "integer", .doc = "Those that are alive.", .cell = [](const json::object& object, WallTime) {
+            return json::value(integerAt(object, {"status", "liveTokens"}));
+          }};
+}
+
 Column ageColumn() {
   return {.name = "Age", .doc = "Time since the object was created.", .cell = [](const json::object& object, WallTime now) {
             return json::value(ageOf(textAt(object, {"metadata", "creationTimestamp"}), now));

@@ -15,8 +15,6 @@ void onlyForward(const json::object& now, const json::object& before, Causes& ca
     causes.push_back(forbiddenField("spec.revoked", "a revoked key's private half is gone; rotate to a new key instead"));
 }
 
-json::value tokensOf(const json::object& object, WallTime) { return json::value(integerAt(object, {"status", "liveTokens"})); }
-
 }  // namespace
 
 const Kind& signingKeyKind() {
@@ -55,12 +53,9 @@ const Kind& signingKeyKind() {
                          text("heldBy", 14, "The PKCS#11 object that has the private half, which never leaves its token."),
                          text("message", 15, "Why it is not further.")},
                         "Where it is in its life.")},
-      .columns = {textColumn("KID", {"status", "kid"}, "<none>"),
-                  textColumn("Algorithm", {"spec", "algorithm"}),
-                  textColumn("State", {"status", "state"}, "Pending"),
-                  {.name = "Tokens", .type = "integer", .doc = "Those that are alive.", .cell = tokensOf},
-                  textColumn("Tokens-Until", {"status", "tokensUntil"}, "<none>"),
-                  ageColumn()},
+      .columns = {textColumn("KID", {"status", "kid"}, "<none>"), textColumn("Algorithm", {"spec", "algorithm"}),
+                  textColumn("State", {"status", "state"}, "Pending"), liveTokensColumn(),
+                  textColumn("Tokens-Until", {"status", "tokensUntil"}, "<none>"), ageColumn()},
       // No /status: whoever could write it could have any key trusted.
       .validateUpdate = onlyForward};
   return kind;

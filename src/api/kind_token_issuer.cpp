@@ -6,8 +6,6 @@
 namespace podpass::api {
 namespace {
 
-json::value tokensOf(const json::object& object, WallTime) { return json::value(integerAt(object, {"status", "liveTokens"})); }
-
 json::value usedAgo(const json::object& object, WallTime now) {
   const std::string_view last = textAt(object, {"status", "lastUsedTime"});
   return json::value(last.empty() ? "<never>" : ageOf(last, now));
@@ -39,7 +37,7 @@ const Kind& tokenIssuerKind() {
                         "What lives under it.")},
       .columns = {textColumn("URL", {"spec", "url"}),
                   textColumn("State", {"status", "state"}),
-                  {.name = "Tokens", .type = "integer", .doc = "Those that are alive.", .cell = tokensOf},
+                  liveTokensColumn(),
                   textColumn("Last-Expires", {"status", "lastExpirationTime"}, "<none>"),
                   {.name = "Last-Used", .doc = "Time since this server saw one.", .cell = usedAgo}},
       .verbs = {"get", "list"}};

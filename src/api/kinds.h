@@ -48,6 +48,7 @@ const Kind& deleteOptionsKind();
 
 // Cells that several tables have.
 Column ageColumn();
+Column liveTokensColumn();  // status.liveTokens
 // The text at `path`, or `missing`.
 Column textColumn(std::string_view name, std::vector<std::string_view> path, std::string_view missing = {}, int priority = 0);
 std::string ageOf(std::string_view timestamp, WallTime now);  // "5m3s", "<unknown>"

@@ -20,17 +20,22 @@ void addCases(Command command, const std::string& path, std::vector<Case>& cases
   cases.push_back({path, std::move(words)});
 }
 
+// Each case as the shell writes it: what stands before the path, between it and the words, and behind them.
+std::string arms(const std::vector<Case>& cases, const std::string& before, const std::string& between, const std::string& behind) {
+  std::string lines;
+  for (const Case& each : cases) lines += before + each.path + between + each.words + behind;
+  return lines;
+}
+
 // The leading words that are no flags decide; after a flag that names a file bash completes files.
 std::string bashCompletion(const std::vector<Case>& cases) {
-  std::string lines;
-  for (const Case& each : cases) lines += "    \"" + each.path + "\") words=\"" + each.words + "\" ;;\n";
   return "_podpass() {\n"
          "  local current=\"${COMP_WORDS[COMP_CWORD]}\" words path=\"\" word\n"
          "  for word in \"${COMP_WORDS[@]:1:$((COMP_CWORD - 1))}\"; do\n"
          "    case \"$word\" in -*) break ;; *) path=\"${path:+$path }$word\" ;; esac\n"
          "  done\n"
          "  case \"$path\" in\n" +
-         lines +
+         arms(cases, "    \"", "\") words=\"", "\" ;;\n") +
          "    *) return ;;\n"
          "  esac\n"
          "  COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
@@ -44,8 +49,6 @@ std::string zshCompletion(const std::vector<Case>& cases) {
 }
 
 std::string fishCompletion(const std::vector<Case>& cases) {
-  std::string lines;
-  for (const Case& each : cases) lines += "    case '" + each.path + "'\n      string split -n ' ' -- '" + each.words + "'\n";
   return "function __podpass_words\n"
          "  set -l path\n"
          "  for word in (commandline -opc)[2..-1]\n"
@@ -53,7 +56,7 @@ std::string fishCompletion(const std::vector<Case>& cases) {
          "    set path $path $word\n"
          "  end\n"
          "  switch \"$path\"\n" +
-         lines +
+         arms(cases, "    case '", "'\n      string split -n ' ' -- '", "'\n") +
          "  end\n"
          "end\n"
          "complete -c podpass -a '(__podpass_words)'\n";

@@ -3,11 +3,15 @@
 #include <gtest/gtest.h>
 
 #include "base/text.h"
+#include "irsa/test_diagnosis.h"
 #include "irsa/test_sts.h"
 #include "irsa/trust_policy_mend.h"
 
 namespace podpass::irsa {
 namespace {
+
+using test::expectBroken;
+using test::summary;
 
 constexpr const char* kRole = "arn:aws:iam::000000000000:role/cart";
 constexpr const char* kFile = "/var/run/secrets/eks.amazonaws.com/serviceaccount/token";
@@ -83,13 +87,6 @@ struct Bench {
     return diagnosis ? *diagnosis : Diagnosis();
   }
 };
-
-std::string summary(const Diagnosis& diagnosis) {
-  std::string text;
-  for (const Check& check : diagnosis.checks)
-    text += check.id + " " + std::string(wordOf(check.finding)) + ": " + check.found + " | " + check.why + "\n";
-  return text;
-}
 
 TEST(ExaminePod, FindsEveryLinkGoodWhenItIs) {
   Bench bench;
@@ -235,17 +232,7 @@ TEST(ExaminePod, NamesTheFirstLinkThatIsBroken) {
     SCOPED_TRACE(c.why);
     Bench bench;
     c.spoil(bench);
-    const Diagnosis diagnosis = bench.examine();
-    const Check* broken = diagnosis.firstBroken();
-    if (broken == nullptr) {
-      ADD_FAILURE() << summary(diagnosis);
-      continue;
-    }
-    EXPECT_EQ(broken->id, c.id) << summary(diagnosis);
-    EXPECT_NE((broken->found + " " + broken->why).find(c.says), std::string::npos) << summary(diagnosis);
-    EXPECT_NE(broken->mend.command.find(c.mend), std::string::npos) << broken->mend.command;
-    EXPECT_EQ(diagnosis.checks.size(), 23u) << summary(diagnosis);
-    EXPECT_NE(diagnosis.find("identity")->finding, Finding::Ok);
+    expectBroken(bench.examine(), {c.id, c.says, c.mend}, 23u);
   }
 }
 

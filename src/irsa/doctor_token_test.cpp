@@ -3,11 +3,15 @@
 #include <gtest/gtest.h>
 
 #include "base/text.h"
+#include "irsa/test_diagnosis.h"
 #include "irsa/trust_policy_mend.h"
 #include "token/test_issuer.h"
 
 namespace podpass::irsa {
 namespace {
+
+using test::expectBroken;
+using test::summary;
 
 using namespace std::chrono_literals;
 
@@ -64,13 +68,6 @@ struct Bench {
     return diagnosis;
   }
 };
-
-std::string summary(const Diagnosis& diagnosis) {
-  std::string text;
-  for (const Check& check : diagnosis.checks)
-    text += check.id + " " + std::string(wordOf(check.finding)) + ": " + check.found + " | " + check.why + "\n";
-  return text;
-}
 
 TEST(ExamineToken, FindsEveryLinkGoodWhenItIs) {
   Bench bench;
@@ -154,17 +151,7 @@ TEST(ExamineToken, NamesTheFirstLinkThatIsBroken) {
     SCOPED_TRACE(c.why);
     Bench bench;
     c.spoil(bench);
-    const Diagnosis diagnosis = bench.examine();
-    const Check* broken = diagnosis.firstBroken();
-    if (broken == nullptr) {
-      ADD_FAILURE() << summary(diagnosis);
-      continue;
-    }
-    EXPECT_EQ(broken->id, c.id) << summary(diagnosis);
-    EXPECT_NE((broken->found + broken->why).find(c.says), std::string::npos) << summary(diagnosis);
-    EXPECT_NE((broken->mend.command).find(c.mend), std::string::npos) << broken->mend.command;
-    EXPECT_NE(diagnosis.find("identity")->finding, Finding::Ok);
-    EXPECT_EQ(diagnosis.checks.size(), 14u) << summary(diagnosis);
+    expectBroken(bench.examine(), {c.id, c.says, c.mend}, 14u);
   }
 }
 

@@ -1,10 +1,12 @@
 #include "http/web_socket.h"
 
+#include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/connect.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/ssl/error.hpp>
+#include <boost/beast/core/buffers_prefix.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/websocket/ssl.hpp>
 #include <boost/beast/websocket/stream.hpp>
 
 #include "base/text.h"
@@ -27,8 +29,54 @@ struct Listening {
   const std::function<void(std::string_view)>& consume;
 };
 
-template <class Stream>
-asio::awaitable<Result<Fetched>> listen(websocket::stream<Stream>& socket, const Listening& what) {
+// A connection with or without TLS, so that Beast's WebSocket, which is dear to compile, is compiled for one kind of stream and of handler.
+class EitherStream {
+ public:
+  using executor_type = LoopExecutor;
+  using Handler = asio::any_completion_handler<void(error_code, std::size_t)>;
+
+  explicit EitherStream(Socket socket) : plain_(std::move(socket)) {}
+  EitherStream(Socket socket, SSL* ssl) : secure_(std::in_place, std::move(socket), ssl) {}
+
+  executor_type get_executor() { return socket().get_executor(); }
+  TlsStream& secure() { return *secure_; }
+  Socket& socket() { return secure_ ? secure_->next_layer() : *plain_; }
+
+  template <class Buffers, class Completion>
+  void async_read_some(const Buffers& buffers, Completion&& completion) {
+    readSome(boost::beast::buffers_front(buffers), Handler(std::forward<Completion>(completion)));
+  }
+  template <class Buffers, class Completion>
+  void async_write_some(const Buffers& buffers, Completion&& completion) {
+    writeSome(boost::beast::buffers_front(buffers), Handler(std::forward<Completion>(completion)));
+  }
+
+ private:
+  void readSome(asio::mutable_buffer into, Handler handler) {
+    secure_ ? secure_->async_read_some(into, std::move(handler)) : plain_->async_read_some(into, std::move(handler));
+  }
+  void writeSome(asio::const_buffer from, Handler handler) {
+    secure_ ? secure_->async_write_some(from, std::move(handler)) : plain_->async_write_some(from, std::move(handler));
+  }
+
+  std::optional<Socket> plain_;
+  std::optional<TlsStream> secure_;
+};
+
+// What Beast asks for where a connection ends. Nothing is left to say then: the owner closes the socket.
+void beast_close_socket(EitherStream& stream) {
+  error_code ignored;
+  stream.socket().close(ignored);
+}
+template <class Completion>
+void async_teardown(boost::beast::role_type, EitherStream& stream, Completion&& completion) {
+  asio::post(stream.get_executor(), [completion = std::forward<Completion>(completion)]() mutable { completion(error_code()); });
+}
+
+// Without compression, which nobody here asks for.
+using WebSocket = websocket::stream<EitherStream, false>;
+
+asio::awaitable<Result<Fetched>> listen(WebSocket& socket, const Listening& what) {
   const auto decorate = [&what](websocket::request_type& request) {
     request.set("Sec-WebSocket-Protocol", what.protocol);
     for (const Header& header : what.options.headers.all()) request.set(headerSafe(header.name), headerSafe(header.value));
@@ -66,17 +114,18 @@ asio::awaitable<Result<Fetched>> connectAndListen(asio::io_context& loop, const 
   const auto [unconnected, endpoint] = co_await asio::async_connect(socket, found, asio::as_tuple(asio::use_awaitable));
   if (unconnected) co_return Error{Reason::Unavailable, "cannot connect to " + url.authority + ": " + unconnected.message()};
   if (!url.secure) {
-    websocket::stream<Socket> plain(std::move(socket));
+    WebSocket plain(std::move(socket));
     co_return co_await listen(plain, what);
   }
   Result<std::shared_ptr<const ClientTls>> tls = makeClientTls(what.options);
   if (!tls) co_return tls.error();
-  websocket::stream<TlsStream> secure(std::move(socket), SSL_new((*tls)->context.get()));
-  SSL* ssl = secure.next_layer().native_handle();
+  WebSocket secure(std::move(socket), SSL_new((*tls)->context.get()));
+  TlsStream& stream = secure.next_layer().secure();
+  SSL* ssl = stream.native_handle();
   const std::string& name = what.options.serverName.empty() ? url.host : what.options.serverName;
   ChainVerdict verdict;
   if (!expectServer(ssl, name, verdict)) co_return Error{Reason::BadRequest, "not a host name: " + quoted(name)};
-  const auto [failed] = co_await secure.next_layer().async_handshake(asio::ssl::stream_base::client, asio::as_tuple(asio::use_awaitable));
+  const auto [failed] = co_await stream.async_handshake(asio::ssl::stream_base::client, asio::as_tuple(asio::use_awaitable));
   if (failed) co_return handshakeFailure(ssl, url.authority, name, verdict, failed.message());
   co_return co_await listen(secure, what);
 }

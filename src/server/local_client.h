@@ -33,8 +33,6 @@ class LocalClient final : public api::Client {
  private:
   Result<void> authorize(const api::Kind& kind, std::string_view verb, const api::ObjectName& name, std::string_view subresource,
                          const std::string& fields = {}) const;
-  template <class T>
-  T wait(asio::awaitable<T> work);
 
   auth::User user_;
   Registry& registry_;

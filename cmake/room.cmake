@@ -2,7 +2,7 @@
 # the folder's sources, and ${room}_test, ${room}_bench and one fuzz target per *_fuzz.cpp from the files that end so. A room reaches
 # the headers of the rooms that it USES, and no others: each lies under an include root of its own. Its tests may reach those that it is
 # TESTED_WITH as well. Tests and benchmarks are left out of the default target, and are built by `tests` and `benches`. Tests, and rooms
-# that no request waits for (COLD), are optimized less: that is a fifth of their compile time.
+# or files of a room (COLD, COLD_FILES) that no request waits for, are optimized less: that is a fifth of their compile time.
 add_library(warnings INTERFACE)
 target_compile_options(warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # g++ 12 reports these inside std::string, std::variant (PR 105329, 105562)
@@ -23,7 +23,7 @@ add_custom_target(benches)
 add_custom_target(fuzzers)
 
 function(podpass_room room)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "COLD" "" "USES;LIBRARIES;TESTED_WITH")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "COLD" "" "USES;LIBRARIES;TESTED_WITH;COLD_FILES")
   file(GLOB sources CONFIGURE_DEPENDS *.cpp)
   set(tests ${sources})
   set(benches ${sources})
@@ -43,6 +43,10 @@ function(podpass_room room)
   target_precompile_headers(${room} REUSE_FROM pch)
   if(arg_COLD)
     target_compile_options(${room} PRIVATE -O1)
+  endif()
+  if(arg_COLD_FILES)
+    file(GLOB cold CONFIGURE_DEPENDS ${arg_COLD_FILES})
+    set_source_files_properties(${cold} PROPERTIES COMPILE_OPTIONS -O1)
   endif()
   if(tests AND NOT PODPASS_FUZZ)
     add_executable(${room}_test EXCLUDE_FROM_ALL ${tests})

@@ -48,6 +48,15 @@ class Client {
   virtual ~Client() = default;
   virtual Result<DocumentPtr> get(const Kind& kind, const ObjectName& name) = 0;
   virtual Result<Listing> list(const Kind& kind, const std::string& ns, const Selectors& selectors) = 0;
+  // The same in parts, for those who keep little of each object: `page` gets some after the other, on a thread of the client's, and must
+  // not call the client. The revision of the whole; an error may come after some pages.
+  using Page = std::function<void(const std::vector<DocumentPtr>& items)>;
+  virtual Result<std::uint64_t> listInPages(const Kind& kind, const std::string& ns, const Selectors& selectors, const Page& page) {
+    const Result<Listing> all = list(kind, ns, selectors);
+    if (!all) return all.error();
+    page(all->items);
+    return all->revision;
+  }
   virtual Result<DocumentPtr> create(const Kind& kind, const std::string& ns, json::object object) = 0;
   virtual Result<DocumentPtr> update(const Kind& kind, const ObjectName& name, json::object object) = 0;
   virtual Result<DocumentPtr> updateStatus(const Kind& kind, const ObjectName& name, json::object object) = 0;

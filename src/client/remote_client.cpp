@@ -61,12 +61,29 @@ Result<DocumentPtr> RemoteClient::get(const api::Kind& kind, const api::ObjectNa
 }
 
 Result<api::Listing> RemoteClient::list(const api::Kind& kind, const std::string& ns, const api::Selectors& selectors) {
-  Result<api::Listing> listing =
-      boost::asio::co_spawn(watches_, listAll(http_, access_, credentials_, kind, ns, selectors), boost::asio::use_future).get();
-  if (!listing) return listing;
-  const std::lock_guard lock(mutex_);
-  listed_[targetOf(kind, {ns, ""}) + "?" + queryOf(selectors)] = *listing;
+  api::Listing listing;
+  const Result<std::uint64_t> revision = listInPages(kind, ns, selectors, [&listing](const std::vector<DocumentPtr>& items) {
+    listing.items.insert(listing.items.end(), items.begin(), items.end());
+  });
+  if (!revision) return revision.error();
+  listing.revision = *revision;
   return listing;
+}
+
+Result<std::uint64_t> RemoteClient::listInPages(const api::Kind& kind, const std::string& ns, const api::Selectors& selectors,
+                                                const Page& page) {
+  Listed listed;
+  const Page both = [&](const std::vector<DocumentPtr>& items) {
+    for (const DocumentPtr& item : items) know(listed.objects, *item);
+    page(items);
+  };
+  const Result<std::uint64_t> revision =
+      boost::asio::co_spawn(watches_, listPages(http_, access_, credentials_, kind, ns, selectors, both), boost::asio::use_future).get();
+  if (!revision) return revision;
+  listed.revision = *revision;
+  const std::lock_guard lock(mutex_);
+  listed_[targetOf(kind, {ns, ""}) + "?" + queryOf(selectors)] = std::move(listed);
+  return revision;
 }
 
 Result<DocumentPtr> RemoteClient::create(const api::Kind& kind, const std::string& ns, json::object object) {
@@ -112,16 +129,15 @@ Result<json::object> RemoteClient::createSubresource(const api::Kind& kind, cons
 
 Result<std::unique_ptr<api::Watching>> RemoteClient::watch(const api::Kind& kind, const std::string& ns, const api::Selectors& selectors,
                                                            std::uint64_t since, std::function<void(const api::WatchEvent&)> changed) {
-  WatchRequest request{kind, ns, selectors, {}, std::move(changed)};
+  WatchRequest request{kind, ns, selectors, {}, since, std::move(changed)};
   {
     const std::lock_guard lock(mutex_);
     const auto last = listed_.find(targetOf(kind, {ns, ""}) + "?" + queryOf(selectors));
     if (last != listed_.end()) {
-      if (last->second.revision == since) request.start = std::move(last->second);
+      if (last->second.revision == since) request.start = std::move(last->second.objects);
       listed_.erase(last);
     }
   }
-  request.start.revision = since;
   return startWatch(watches_, http_, access_, credentials_, std::move(request));
 }
 

@@ -27,6 +27,17 @@ class Credentials {
   SteadyTime until_{};
 };
 
+// An object as far as a watch must know it.
+struct KnownObject {
+  std::uint64_t revision = 0;
+  std::string uid;
+};
+using KnownObjects = std::map<std::string, KnownObject>;  // by namespace/name
+struct Listed {
+  KnownObjects objects;
+  std::uint64_t revision = 0;
+};
+
 // What a command in a container said and how it ended.
 struct Executed {
   Secret out;  // it may be a token
@@ -38,6 +49,7 @@ struct Executed {
 // sent them, but without managedFields unless they are asked for, and in lists with apiVersion and kind.
 // A watch goes on until it is destroyed: it resumes where it was, and when that is too old (410) it lists again and tells the differences
 // as events; so that it can tell what has vanished, start it from the revision of this client's own last list with the same arguments.
+// Of objects only name, uid and revision are kept for this: what vanished unseen is told by these alone.
 // `changed` runs on a thread of this client, must not call it, and must not destroy the watch.
 class RemoteClient final : public api::Client {
  public:
@@ -48,6 +60,8 @@ class RemoteClient final : public api::Client {
 
   Result<DocumentPtr> get(const api::Kind& kind, const api::ObjectName& name) override;
   Result<api::Listing> list(const api::Kind& kind, const std::string& ns, const api::Selectors& selectors) override;
+  Result<std::uint64_t> listInPages(const api::Kind& kind, const std::string& ns, const api::Selectors& selectors,
+                                    const Page& page) override;
   Result<DocumentPtr> create(const api::Kind& kind, const std::string& ns, json::object object) override;
   Result<DocumentPtr> update(const api::Kind& kind, const api::ObjectName& name, json::object object) override;
   Result<DocumentPtr> updateStatus(const api::Kind& kind, const api::ObjectName& name, json::object object) override;
@@ -76,7 +90,7 @@ class RemoteClient final : public api::Client {
   Credentials credentials_;
   http::Client http_;
   std::mutex mutex_;
-  std::map<std::string, api::Listing> listed_;  // by target: what the next watch starts from
+  std::map<std::string, Listed> listed_;  // by target: what the next watch starts from
   boost::asio::thread_pool watches_{1};
 };
 

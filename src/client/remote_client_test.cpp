@@ -1,10 +1,12 @@
 #include "client/remote_client.h"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <sys/stat.h>
 
 #include <condition_variable>
 #include <fstream>
+#include <future>
 
 #include "api/kinds.h"
 #include "http/test_certificates.h"
@@ -269,6 +271,59 @@ TEST(RemoteClient, AWatchThatIsTooOldTellsTheDifference) {
   served.refusal = 0;
   ASSERT_TRUE(client.create(kind, "default", configMap("newest")));
   EXPECT_TRUE(told.waitFor({"MODIFIED changed", "ADDED new", "DELETED gone", "ADDED newest"})) << told.text();
+}
+
+TEST(RemoteClient, TellsOfWhatVanishedUnseenByNameAndUid) {
+  Served served;
+  RemoteClient client(served.admin());
+  const api::Kind& kind = api::configMapKind();
+  const Result<DocumentPtr> made = client.create(kind, "default", configMap("gone", "much"));
+  ASSERT_TRUE(made);
+  const Result<api::Listing> listing = client.list(kind, "default", {});
+  ASSERT_TRUE(listing);
+  served.refusal = 503;
+  std::promise<json::object> told;
+  Result<std::unique_ptr<api::Watching>> watching =
+      client.watch(kind, "default", {}, listing->revision, [&told](const api::WatchEvent& event) { told.set_value(event.object->value); });
+  ASSERT_TRUE(watching);
+  ASSERT_TRUE(eventually([&] { return served.watches >= 1; }));
+  ASSERT_TRUE(client.remove(kind, {"default", "gone"}));
+  served.refusal = 410;
+  std::future<json::object> future = told.get_future();
+  ASSERT_EQ(future.wait_for(kPatience), std::future_status::ready);
+  const json::object object = future.get();
+  EXPECT_EQ(textAt(object, {"metadata", "name"}), "gone");
+  EXPECT_EQ(textAt(object, {"metadata", "namespace"}), "default");
+  EXPECT_EQ(textAt(object, {"metadata", "uid"}), textAt((*made)->value, {"metadata", "uid"}));
+  EXPECT_EQ(textAt(object, {"kind"}), "ConfigMap");
+  served.refusal = 0;
+}
+
+TEST(RemoteClient, ListsInPagesAndRemembersLittleOfEachObject) {
+  constexpr int kObjects = 2500;
+  constexpr std::size_t kBytesEach = 400;
+  Served served;
+  for (int i = 0; i < kObjects; ++i)
+    ASSERT_EQ(
+        served.server
+            .ask("POST", "/api/v1/namespaces/default/configmaps",
+                 R"({"metadata":{"name":"config-map-)" + std::to_string(i) + R"("},"data":{"key":")" + std::string(2000, 'x') + "\"}}")
+            .status,
+        201);
+  RemoteClient client(served.admin());
+  const api::Kind& kind = api::configMapKind();
+  ASSERT_TRUE(client.get(kind, {"default", "config-map-0"})) << "its connection is there";
+  const std::size_t before = mallinfo2().uordblks;
+  std::vector<std::size_t> pages;
+  const Result<std::uint64_t> revision =
+      client.listInPages(kind, "default", {}, [&pages](const std::vector<DocumentPtr>& items) { pages.push_back(items.size()); });
+  ASSERT_TRUE(revision);
+  EXPECT_EQ(pages, (std::vector<std::size_t>{1000, 1000, 500}));
+  Result<std::unique_ptr<api::Watching>> watching = client.watch(kind, "default", {}, *revision, [](const api::WatchEvent&) {});
+  ASSERT_TRUE(watching);
+  ASSERT_TRUE(eventually([&] { return served.watches >= 1; }));
+  EXPECT_LT(mallinfo2().uordblks - before, kObjects * kBytesEach);
+  EXPECT_EQ(client.list(kind, "default", {})->items.size(), static_cast<std::size_t>(kObjects));
 }
 
 class TemporaryDirectory {

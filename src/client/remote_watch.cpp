@@ -39,9 +39,8 @@ class RemoteWatch final : public api::Watching {
         access_(access),
         credentials_(credentials),
         request_(std::move(request)),
-        revision_(request_.start.revision) {
-    for (const DocumentPtr& object : request_.start.items) known_[keyOf(object->value)] = object;
-    request_.start.items.clear();
+        revision_(request_.since),
+        known_(std::move(request_.start)) {
     // posted, so that nothing of the coroutine is left when the destructor goes on
     auto over = [this](std::exception_ptr) { asio::post(pool_, [this] { over_.set_value(); }); };
     asio::co_spawn(pool_, run(), asio::bind_cancellation_slot(cancel_.slot(), over));
@@ -131,31 +130,44 @@ class RemoteWatch final : public api::Watching {
   }
 
   void tell(api::WatchEvent::Type type, const DocumentPtr& document) {
-    const std::string key = keyOf(document->value);
     if (type == api::WatchEvent::Type::Deleted)
-      known_.erase(key);
+      known_.erase(keyOf(document->value));
     else
-      known_[key] = document;
+      know(known_, *document);
     request_.changed({type, document});
   }
 
   // The server has forgotten the revision: what is different now, as events.
   asio::awaitable<Result<void>> catchUp() {
-    Result<api::Listing> listing = co_await listAll(client_, access_, credentials_, request_.kind, request_.ns, request_.selectors);
-    if (!listing) co_return listing.error();
-    std::map<std::string, DocumentPtr> vanished = known_;
-    for (const DocumentPtr& object : listing->items) {
-      const auto before = known_.find(keyOf(object->value));
-      vanished.erase(keyOf(object->value));
-      using Type = api::WatchEvent::Type;
-      if (before == known_.end())
-        tell(Type::Added, object);
-      else if (before->second->revision != object->revision)
-        tell(Type::Modified, object);
-    }
-    for (const auto& [key, object] : vanished) tell(api::WatchEvent::Type::Deleted, object);
-    revision_ = listing->revision;
+    KnownObjects vanished = known_;
+    const api::Client::Page compare = [this, &vanished](const std::vector<DocumentPtr>& items) {
+      for (const DocumentPtr& object : items) {
+        const auto before = known_.find(keyOf(object->value));
+        vanished.erase(keyOf(object->value));
+        using Type = api::WatchEvent::Type;
+        if (before == known_.end())
+          tell(Type::Added, object);
+        else if (before->second.revision != object->revision)
+          tell(Type::Modified, object);
+      }
+    };
+    Result<std::uint64_t> listed =
+        co_await listPages(client_, access_, credentials_, request_.kind, request_.ns, request_.selectors, compare);
+    if (!listed) co_return listed.error();
+    for (const auto& [key, object] : vanished) tell(api::WatchEvent::Type::Deleted, remains(key, object));
+    revision_ = *listed;
     co_return Result<void>();
+  }
+
+  [[nodiscard]] DocumentPtr remains(const std::string& key, const KnownObject& object) const {
+    const std::size_t slash = key.find('/');
+    json::object value{{"apiVersion", request_.kind.apiVersion()}, {"kind", request_.kind.kind}};
+    json::object& metadata = makeObjectAt(value, {"metadata"});
+    metadata["name"] = key.substr(slash + 1);
+    if (slash > 0) metadata["namespace"] = key.substr(0, slash);
+    metadata["uid"] = object.uid;
+    metadata["resourceVersion"] = std::to_string(object.revision);
+    return documentOf(std::move(value));
   }
 
   asio::thread_pool& pool_;
@@ -164,7 +176,7 @@ class RemoteWatch final : public api::Watching {
   Credentials& credentials_;
   WatchRequest request_;
   std::uint64_t revision_;
-  std::map<std::string, DocumentPtr> known_;
+  KnownObjects known_;
   std::string received_;
   std::optional<Error> trouble_;
   bool stopping_ = false;  // on the pool only
@@ -198,9 +210,14 @@ Error noAnswer(const Access& access, Error error) {
   return error;
 }
 
-asio::awaitable<Result<api::Listing>> listAll(http::Client& client, const Access& access, Credentials& credentials, const api::Kind& kind,
-                                              std::string ns, api::Selectors selectors) {
-  api::Listing listing;
+void know(KnownObjects& objects, const Document& object) {
+  objects[keyOf(object.value)] = {object.revision, std::string(textAt(object.value, {"metadata", "uid"}))};
+}
+
+asio::awaitable<Result<std::uint64_t>> listPages(http::Client& client, const Access& access, Credentials& credentials,
+                                                 const api::Kind& kind, std::string ns, api::Selectors selectors,
+                                                 const api::Client::Page& page) {
+  std::uint64_t whole = 0;
   std::string next;
   const std::string query = queryOf(selectors);
   do {
@@ -216,18 +233,20 @@ asio::awaitable<Result<api::Listing>> listAll(http::Client& client, const Access
     Result<json::object> answer = objectIn(*fetched, access.server);
     if (!answer) co_return answer.error();
     const std::string_view revision = textAt(*answer, {"metadata", "resourceVersion"});
-    std::from_chars(revision.data(), revision.data() + revision.size(), listing.revision);
+    std::from_chars(revision.data(), revision.data() + revision.size(), whole);
     next = textAt(*answer, {"metadata", "continue"});
     json::value* items = answer->if_contains("items");
     if (items == nullptr || !items->is_array()) continue;
+    std::vector<DocumentPtr> documents;
     for (json::value& item : items->get_array()) {
       if (!item.is_object()) continue;
       item.get_object()["apiVersion"] = kind.apiVersion();
       item.get_object()["kind"] = kind.kind;
-      listing.items.push_back(documentOf(std::move(item.get_object())));
+      documents.push_back(documentOf(std::move(item.get_object())));
     }
+    page(documents);
   } while (!next.empty());
-  co_return listing;
+  co_return whole;
 }
 
 }  // namespace podpass::client

@@ -13,7 +13,8 @@ struct WatchRequest {
   const api::Kind& kind;
   std::string ns;
   api::Selectors selectors;
-  api::Listing start;  // what its user knows; only the revision when more is not known
+  KnownObjects start;  // what its user knows, as far as that is known
+  std::uint64_t since;
   std::function<void(const api::WatchEvent&)> changed;
 };
 
@@ -21,9 +22,12 @@ struct WatchRequest {
 std::unique_ptr<api::Watching> startWatch(boost::asio::thread_pool& pool, http::Client& client, const Access& access,
                                           Credentials& credentials, WatchRequest request);
 
-// One page after the other, until the last. Blocking-free version of RemoteClient::list.
-boost::asio::awaitable<Result<api::Listing>> listAll(http::Client& client, const Access& access, Credentials& credentials,
-                                                     const api::Kind& kind, std::string ns, api::Selectors selectors);
+// One page after the other, until the last. Blocking-free version of RemoteClient::listInPages; `page` outlives it.
+boost::asio::awaitable<Result<std::uint64_t>> listPages(http::Client& client, const Access& access, Credentials& credentials,
+                                                        const api::Kind& kind, std::string ns, api::Selectors selectors,
+                                                        const api::Client::Page& page);
+// Adds what is to be known of it, or brings it up to date.
+void know(KnownObjects& objects, const Document& object);
 
 // How a request to that server is made.
 http::FetchOptions optionsFor(const Access& access);

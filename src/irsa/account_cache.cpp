@@ -6,7 +6,7 @@
 namespace podpass::irsa {
 namespace {
 
-enum Flag : std::uint8_t { kRegional = 1, kRolePrefix = 2, kAudience = 4, kExpiration = 8, kAnnotations = 16 };
+enum Flag : std::uint8_t { kRegional = 1, kRolePrefix = 2, kAudience = 4, kExpiration = 8, kAnnotations = 16, kFresh = 32 };
 
 // A record: head, key, then the role's text and what the flags announce. Texts but the key come after their size.
 struct Head {
@@ -14,6 +14,8 @@ struct Head {
   std::uint16_t keySize = 0;
   std::uint8_t flags = 0;
 };
+
+constexpr std::size_t kFlagsAt = sizeof(Head::size) + sizeof(Head::keySize);
 
 class Writer {
  public:
@@ -103,7 +105,7 @@ AccountCache::Slot AccountCache::append(std::string_view key, const Account& acc
   Head head;
   head.keySize = static_cast<std::uint16_t>(key.size());
   head.flags = static_cast<std::uint8_t>(
-      (role.regionalSts ? kRegional : 0) | (prefixed ? kRolePrefix : 0) | (role.audience != common_->audience ? kAudience : 0) |
+      kFresh | (role.regionalSts ? kRegional : 0) | (prefixed ? kRolePrefix : 0) | (role.audience != common_->audience ? kAudience : 0) |
       (role.expirationSeconds != common_->expirationSeconds ? kExpiration : 0) | (account.annotations.empty() ? 0 : kAnnotations));
   const std::size_t begin = records_.size();
   Writer writer(records_);
@@ -207,11 +209,17 @@ std::size_t AccountCache::size() const {
   return count_;
 }
 
-void AccountCache::keepOnly(const std::set<std::string>& keys) {
+void AccountCache::beginList() {
+  const std::unique_lock lock(mutex_);
+  for (const Slot slot : slots_)
+    if (slot != 0) records_[slot - 1 + kFlagsAt] = static_cast<char>(records_[slot - 1 + kFlagsAt] & ~kFresh);
+}
+
+void AccountCache::endList() {
   const std::unique_lock lock(mutex_);
   std::vector<std::string> gone;
   for (const Slot slot : slots_)
-    if (slot != 0 && !keys.contains(std::string(keyAt(slot)))) gone.emplace_back(keyAt(slot));
+    if (slot != 0 && (records_[slot - 1 + kFlagsAt] & kFresh) == 0) gone.emplace_back(keyAt(slot));
   for (const std::string& key : gone) forget(place(key));
 }
 

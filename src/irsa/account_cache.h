@@ -26,8 +26,10 @@ class AccountCache {
   // Those that have an account of which this is true.
   using Judge = std::function<bool(std::string_view ns, std::string_view name, const Account& account)>;
   [[nodiscard]] std::set<std::string> namespacesWhere(const Judge& judge) const;
-  // Forgets all accounts but these: what a list shows is all there is.
-  void keepOnly(const std::set<std::string>& keys);
+  // Around a list: what was not put in between is forgotten, because a list shows all there is. Without a set of what it showed, which
+  // would take as much memory as the accounts.
+  void beginList();
+  void endList();
 
  private:
   using Slot = std::uint32_t;  // where the record begins in records_, plus one; 0: free

@@ -19,14 +19,11 @@ Following::Handlers accountHandlers(WebhookSources& sources, const AwsSettings& 
   const auto put = [&sources, settings](const DocumentPtr& account) {
     sources.accounts.put(namespaceOf(*account), nameOf(*account), accountOf(account->value, settings));
   };
-  return {[&sources, put](const std::vector<DocumentPtr>& accounts) {
-            std::set<std::string> keys;
-            for (const DocumentPtr& account : accounts) {
-              put(account);
-              keys.insert(accountKey(namespaceOf(*account), nameOf(*account)));
-            }
-            sources.accounts.keepOnly(keys);
+  return {[&sources, put](const std::vector<DocumentPtr>& accounts, bool first) {
+            if (first) sources.accounts.beginList();
+            for (const DocumentPtr& account : accounts) put(account);
           },
+          [&sources] { sources.accounts.endList(); },
           [&sources, put](const api::WatchEvent& event) {
             if (event.type == api::WatchEvent::Type::Deleted)
               sources.accounts.erase(namespaceOf(*event.object), nameOf(*event.object));
@@ -49,10 +46,12 @@ void useConfigMap(WebhookSources& sources, const AwsSettings& settings, const Do
 
 Following::Handlers configMapHandlers(WebhookSources& sources, const AwsSettings& settings) {
   const auto ours = [](const DocumentPtr& object) { return nameOf(*object) == kConfigMapName; };
-  return {[&sources, settings, ours](const std::vector<DocumentPtr>& all) {
-            const auto found = std::find_if(all.begin(), all.end(), ours);
-            useConfigMap(sources, settings, found == all.end() ? nullptr : *found);
+  const auto listed = std::make_shared<DocumentPtr>();
+  return {[ours, listed](const std::vector<DocumentPtr>& some, bool first) {
+            if (first) listed->reset();
+            if (const auto found = std::find_if(some.begin(), some.end(), ours); found != some.end()) *listed = *found;
           },
+          [&sources, settings, listed] { useConfigMap(sources, settings, *listed); },
           [&sources, settings, ours](const api::WatchEvent& event) {
             if (ours(event.object)) useConfigMap(sources, settings, event.type == api::WatchEvent::Type::Deleted ? nullptr : event.object);
           }};
@@ -63,11 +62,11 @@ template <class Collect>
 Following::Handlers collecting(Collect collect) {
   const auto known = std::make_shared<std::map<std::string, DocumentPtr>>();
   const auto keyOf = [](const DocumentPtr& object) { return accountKey(namespaceOf(*object), nameOf(*object)); };
-  return {[known, keyOf, collect](const std::vector<DocumentPtr>& all) {
-            known->clear();
-            for (const DocumentPtr& each : all) (*known)[keyOf(each)] = each;
-            collect(*known);
+  return {[known, keyOf](const std::vector<DocumentPtr>& some, bool first) {
+            if (first) known->clear();
+            for (const DocumentPtr& each : some) (*known)[keyOf(each)] = each;
           },
+          [known, collect] { collect(*known); },
           [known, keyOf, collect](const api::WatchEvent& event) {
             if (event.type == api::WatchEvent::Type::Deleted)
               known->erase(keyOf(event.object));
@@ -122,13 +121,17 @@ bool Following::sleep(std::chrono::milliseconds time) {
 }
 
 Result<void> Following::listAndWatch() {
-  Result<api::Listing> listing = client_.list(kind_, ns_, selectors_);
-  const bool absent = !listing && listing.error().reason == Reason::NotFound;
-  if (!listing && !absent) return listing.error();
-  handlers_.listed(absent ? std::vector<DocumentPtr>() : listing->items);
+  bool first = true;
+  const Result<std::uint64_t> listed = client_.listInPages(kind_, ns_, selectors_, [this, &first](const std::vector<DocumentPtr>& items) {
+    handlers_.page(items, std::exchange(first, false));
+  });
+  const bool absent = !listed && first && listed.error().reason == Reason::NotFound;
+  if (!listed && !absent) return listed.error();
+  if (first) handlers_.page({}, true);
+  handlers_.complete();
   synced_ = true;
-  if (absent) return listing.error();
-  Result<std::unique_ptr<api::Watching>> watching = client_.watch(kind_, ns_, selectors_, listing->revision, handlers_.changed);
+  if (absent) return listed.error();
+  Result<std::unique_ptr<api::Watching>> watching = client_.watch(kind_, ns_, selectors_, *listed, handlers_.changed);
   if (!watching) return watching.error();
   watching_ = *std::move(watching);
   return {};
@@ -188,7 +191,10 @@ std::vector<Unread> readSources(api::Client& client, WebhookSources& sources, co
   const auto read = [&](const api::Kind& kind, const std::string& where, const api::Selectors& selectors,
                         const Following::Handlers& handlers) {
     const Result<api::Listing> listing = client.list(kind, where, selectors);
-    if (listing) return handlers.listed(listing->items);
+    if (listing) {
+      handlers.page(listing->items, true);
+      return handlers.complete();
+    }
     if (listing.error().reason == Reason::NotFound) return;
     const std::string name = std::string(kind.plural) + (kind.group.empty() ? "" : "." + std::string(kind.group));
     unread.push_back({"list " + name + (where.empty() ? "" : " in " + where), listing.error()});

@@ -21,8 +21,10 @@ class Following {
     std::chrono::milliseconds relist{6 * 3'600'000};  // against whatever a watch has missed
   };
   struct Handlers {
-    std::function<void(const std::vector<DocumentPtr>&)> listed;  // all there are
-    std::function<void(const api::WatchEvent&)> changed;          // on the client's thread
+    // A list, in pages; a first page begins anew, because the list before may have failed half-way. On the client's thread.
+    std::function<void(const std::vector<DocumentPtr>& items, bool first)> page;
+    std::function<void()> complete;                       // there are no others
+    std::function<void(const api::WatchEvent&)> changed;  // on the client's thread
   };
   Following(api::Client& client, const api::Kind& kind, std::string ns, api::Selectors selectors, Handlers handlers, Pauses pauses);
   ~Following();

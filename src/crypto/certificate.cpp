@@ -76,6 +76,14 @@ Certificate parse(std::string_view pem) {
 
 }  // namespace
 
+Result<WallTime> validFrom(std::string_view certificatePem) {
+  const Certificate certificate = parse(certificatePem);
+  std::tm utc{};
+  if (!certificate || ASN1_TIME_to_tm(X509_get0_notBefore(certificate.get()), &utc) != 1)
+    return Error{Reason::BadRequest, "no certificate in PEM"};
+  return std::chrono::system_clock::from_time_t(timegm(&utc));
+}
+
 Result<Authority> Authority::make(std::string commonName, WallTime now) {
   Result<KeyPair> key = KeyPair::generate(KeyType::P256);
   if (!key) return key.error();

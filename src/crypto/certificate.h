@@ -26,6 +26,9 @@ struct IssuedCertificate {
   Secret keyPem;
 };
 
+// Since when the first certificate of a PEM text is valid (notBefore). BadRequest: there is none.
+Result<WallTime> validFrom(std::string_view certificatePem);
+
 // A certificate authority: an EC P-256 key and a self-signed root of ten years.
 class Authority {
  public:

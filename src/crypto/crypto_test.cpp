@@ -216,6 +216,7 @@ TEST(Authority, IssuesCertificatesThatItsRootVouchesFor) {
   EXPECT_NE(ASN1_INTEGER_cmp(X509_get0_serialNumber(leaf.get()), X509_get0_serialNumber(user.get())), 0);
   const std::time_t halfAnHourAgo = std::chrono::system_clock::to_time_t(now) - 1800;
   EXPECT_LT(ASN1_TIME_cmp_time_t(X509_get0_notBefore(leaf.get()), halfAnHourAgo), 0) << "a peer whose clock is behind must accept it";
+  EXPECT_FALSE(validFrom("-----BEGIN CERTIFICATE-----\n"));
   EXPECT_EQ(KeyPair::fromPublicPem(server->certificatePem)->publicDer(), KeyPair::fromPrivatePem(server->keyPem.reveal())->publicDer());
 }
 

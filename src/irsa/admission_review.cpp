@@ -58,6 +58,7 @@ void AdmissionReview::read(std::string_view body) {
     return;
   }
   uid_ = textAt(request->get_object(), {"uid"});
+  operation_ = textAt(request->get_object(), {"operation"});
   ns_ = textAt(request->get_object(), {"namespace"});
   const json::value* object = request->get_object().if_contains("object");
   if (object == nullptr || object->is_null()) {

@@ -21,6 +21,8 @@ class AdmissionReview {
 
   // What is wrong with it, in the words of the Amazon EKS webhook; "" when the pod can be read.
   [[nodiscard]] const std::string& problem() const { return problem_; }
+  [[nodiscard]] std::string_view uid() const { return uid_; }
+  [[nodiscard]] std::string_view operation() const { return operation_; }
   [[nodiscard]] std::string_view ns() const { return ns_; }  // of the request: the pod's own may be missing
   [[nodiscard]] const PodView& pod() const { return pod_; }
   [[nodiscard]] const json::object& object() const { return *object_; }  // the Pod
@@ -36,7 +38,7 @@ class AdmissionReview {
   std::array<unsigned char, 16384> buffer_;  // enough for an ordinary pod
   json::monotonic_resource memory_{buffer_.data(), buffer_.size()};
   json::value document_;
-  std::string_view kind_, apiVersion_, uid_, ns_;
+  std::string_view kind_, apiVersion_, uid_, operation_, ns_;
   const json::object* object_ = nullptr;
   PodView pod_;
   std::string problem_;

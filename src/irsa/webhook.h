@@ -63,7 +63,9 @@ class Webhook {
   void inject(Decision& decision, std::string_view ns, const PodView& pod, const std::optional<Account>& account) const;
   // Whether a pod of an account that is not known cannot be decided without it.
   [[nodiscard]] bool needsAccount(std::string_view ns, const PodView& pod) const;
-  [[nodiscard]] std::string answer(const AdmissionReview& review, const Decision& decision);
+  struct Answer;
+  [[nodiscard]] Answer answer(const AdmissionReview& review, const Decision& decision);
+  [[nodiscard]] Answer unknown(const AdmissionReview& review, const Error& why);
   [[nodiscard]] std::string cachePage() const;
   [[nodiscard]] http::Response readiness() const;
 

@@ -4,6 +4,9 @@ namespace podpass::irsa {
 namespace {
 
 constexpr std::uint64_t kFirstBucket = 125000;  // µs
+constexpr std::int64_t kHour = 3600, kDay = 24 * kHour;
+constexpr std::array<std::int64_t, 10> kRotationBuckets{60,        kHour,     4 * kHour,  kDay,       7 * kDay,
+                                                        30 * kDay, 90 * kDay, 180 * kDay, 360 * kDay, 1440 * kDay};  // s, as a kubelet's
 
 void describe(std::string& out, std::string_view name, std::string_view type, std::string_view help) {
   out += "# HELP " + std::string(name) + " " + std::string(help) + "\n# TYPE " + std::string(name) + " " + std::string(type) + "\n";
@@ -32,6 +35,14 @@ void WebhookMetrics::countRequest(std::string_view verb, std::string_view path, 
   ++latencies.count;
   latencies.sum += micros;
   ++latencies.codes[code];
+}
+
+void WebhookMetrics::countRotation(std::chrono::seconds lived) {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < kRotationBuckets.size(); ++i)
+    if (lived.count() <= kRotationBuckets[i]) ++rotations_.upTo[i];
+  ++rotations_.count;
+  rotations_.sum += lived.count();
 }
 
 std::string WebhookMetrics::text() const {
@@ -71,6 +82,13 @@ std::string WebhookMetrics::text() const {
     sample(out, "http_request_duration_microseconds_sum", labels(key), latencies.sum);
     sample(out, "http_request_duration_microseconds_count", labels(key), latencies.count);
   }
+  constexpr std::string_view kRotations = "certificate_manager_server_rotation_seconds";
+  describe(out, kRotations, "histogram", "Histogram of the number of seconds the previous certificate lived before being rotated.");
+  for (std::size_t i = 0; i < kRotationBuckets.size(); ++i)
+    sample(out, std::string(kRotations) + "_bucket", "le=\"" + std::to_string(kRotationBuckets[i]) + "\"", rotations_.upTo[i]);
+  sample(out, std::string(kRotations) + "_bucket", "le=\"+Inf\"", rotations_.count);
+  sample(out, std::string(kRotations) + "_sum", "", static_cast<std::uint64_t>(rotations_.sum));
+  sample(out, std::string(kRotations) + "_count", "", rotations_.count);
   return out;
 }
 

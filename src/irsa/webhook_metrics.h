@@ -21,6 +21,8 @@ class WebhookMetrics {
 
   // `path` is one of those that are served, or "other": a stranger must not make labels.
   void countRequest(std::string_view verb, std::string_view path, int code, std::chrono::microseconds took);
+  // A certificate was replaced that had been valid for so long.
+  void countRotation(std::chrono::seconds lived);
   [[nodiscard]] std::string text() const;
 
  private:
@@ -30,7 +32,13 @@ class WebhookMetrics {
     std::uint64_t sum = 0;  // µs
     std::map<int, std::uint64_t> codes;
   };
+  struct Rotations {
+    std::array<std::uint64_t, 10> upTo{};  // of kRotationBuckets; cumulative
+    std::uint64_t count = 0;
+    std::int64_t sum = 0;  // s
+  };
   mutable std::mutex mutex_;
+  Rotations rotations_;
   std::map<std::pair<std::string, std::string>, Latencies, std::less<>> requests_;  // by verb and path
 };
 

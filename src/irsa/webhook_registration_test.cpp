@@ -121,6 +121,9 @@ TEST(WebhookRegistration, RenewsInStepsThatEveryReplicaIsBelievedIn) {
   EXPECT_NE(cluster.inSecret("tls.crt"), old);
   EXPECT_EQ(cluster.inSecret("next.key"), "");
   EXPECT_EQ(bothAreBelieved(), "") << "one of them shows the old certificate still";
+  const std::string metrics = two->server().webhook().metrics().text();
+  EXPECT_NE(metrics.find("certificate_manager_server_rotation_seconds_bucket{le=\"15552000\"} 0\n"), std::string::npos) << metrics;
+  EXPECT_NE(metrics.find("certificate_manager_server_rotation_seconds_bucket{le=\"31104000\"} 1\n"), std::string::npos);
   cluster.clock.advance(kFarewell - 1s);
   ASSERT_TRUE(one->lookAtRegistration());
   EXPECT_EQ(authoritiesIn(cluster.bundle()), 2) << "a second early";

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "crypto/certificate.h"
 
 namespace podpass::irsa {
 namespace {
@@ -77,7 +78,11 @@ Result<void> WebhookRole::lookAtRegistration() {
   const bool isNew = !shown_ || shown_->tls.certificatePem != tls.certificatePem;
   if (isNew) {
     if (Result<void> used = shown_ ? server_.useTls(tls) : server_.start(tls); !used) return used;
-    if (shown_) log::info("certificate reloaded");
+    if (shown_) {
+      log::info("certificate reloaded");
+      if (const Result<WallTime> since = crypto::validFrom(shown_->tls.certificatePem))
+        server_.webhook().metrics().countRotation(std::chrono::duration_cast<std::chrono::seconds>(clock_.now() - *since));
+    }
   }
   shown_ = std::move(look->certificate);
   return {};

@@ -265,6 +265,21 @@ TEST(Webhook, AnswersTheOtherRequestsAsTheAmazonWebhookDoes) {
   EXPECT_EQ(server.get("/debug/alpha/cache", true), "{}");
 }
 
+// Their names and types are those of the Amazon EKS webhook: dashboards are made of them.
+TEST(Webhook, HasTheMetricsOfTheOriginal) {
+  Answering server;
+  server.get("/healthz");
+  const std::string metrics = server.get("/metrics", true);
+  for (const char* line : {"# TYPE pod_identity_webhook_used gauge\n", "# TYPE pod_identity_webhook_pod_count counter\n",
+                           "# TYPE pod_identity_webhook_missing_sa_count counter\n", "# TYPE http_request_count counter\n",
+                           "# TYPE http_request_latencies histogram\n", "# TYPE http_request_duration_microseconds summary\n",
+                           "# TYPE certificate_manager_server_rotation_seconds histogram\n",
+                           "http_request_count{code=\"200\",path=\"/healthz\",verb=\"GET\"} 1\n",
+                           "http_request_latencies_bucket{path=\"/healthz\",verb=\"GET\",le=\"8000000\"} 1\n",
+                           "http_request_duration_microseconds_count{path=\"/healthz\",verb=\"GET\"} 1\n"})
+    EXPECT_NE(metrics.find(line), std::string::npos) << line;
+}
+
 TEST(Webhook, IsReadyOnceItKnowsAndUntilItIsToldToGo) {
   Answering server;
   bool synced = false;

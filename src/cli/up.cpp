@@ -62,6 +62,7 @@ Result<std::unique_ptr<irsa::WebhookRole>> startWebhook(ControlPlane& control, i
   role.listeners.threads = 1;
   role.listeners.tls = {.certificate = control.tls().certificate, .key = control.tls().key, .clientCa = {}};
   role.configMapNamespace = "kube-system";
+  role.webhook.credentialsNeedPodNetwork = true;
   auto webhook = std::make_unique<irsa::WebhookRole>(std::move(role), control.client(), clock);
   if (Result<void> started = webhook->start(); !started) return started.error();
   Result<void> installed = irsa::installConfiguration(control.client(), webhook->url(), control.authority().certificatePem());

@@ -276,6 +276,7 @@ Result<PodView> viewPod(const json::object& pod) {
   view.containers = reader.containers(spec, "containers", "spec.containers");
   view.initContainers = reader.containers(spec, "initContainers", "spec.initContainers");
   view.windows = selectsWindows(reader.texts(spec, "nodeSelector", "spec.nodeSelector"));
+  view.hostNetwork = spec != nullptr && booleanAt(*spec, {"hostNetwork"});
   if (reader.wrong()) return *reader.wrong();
   return view;
 }

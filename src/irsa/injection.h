@@ -56,7 +56,8 @@ struct PodView {
   const json::array* volumes = nullptr;  // null is not the same as an empty list
   const json::array* containers = nullptr;
   const json::array* initContainers = nullptr;
-  bool windows = false;  // its node selector asks for Windows
+  bool windows = false;      // its node selector asks for Windows
+  bool hostNetwork = false;  // it shares its node's network
 };
 
 // BadRequest, with the sentence of Go's decoder, when a part has the wrong type.

@@ -112,6 +112,9 @@ Webhook::Decision Webhook::decideForAws(std::string_view ns, const PodView& pod,
     decision.injections.push_back(containerCredentials(role, pod, options_.aws, randomJitter()));
     if (options_.warn)
       decision.warnings.push_back(warning(key + " gets container credentials from " + options_.aws.containerCredentialsFullUri));
+    if (options_.credentialsNeedPodNetwork && pod.hostNetwork)
+      decision.warnings.push_back(warning("a pod with hostNetwork does not reach " + options_.aws.containerCredentialsFullUri +
+                                          ": serve it with --container-credentials"));
     return decision;
   }
   const RoleSettings* role = account && !account->role.roleArn.empty() ? &account->role : findIdentity(*map, ns, pod.serviceAccount);

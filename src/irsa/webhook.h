@@ -22,6 +22,8 @@ struct WebhookOptions {
   std::chrono::milliseconds patience{1000};  // for a live read
   bool warn = true;                          // say in an admission warning what was done
   bool debugHandlers = false;
+  // Container credentials are served to pods with a network of their own only; others are warned. (The agent of Amazon EKS serves both.)
+  bool credentialsNeedPodNetwork = false;
 };
 
 // What decisions are made from; filled by watches and file readers. Thread-safe.

@@ -117,6 +117,42 @@ TEST(Webhook, GivesContainerCredentialsBeforeAnythingElse) {
   EXPECT_NE(server.get("/metrics", true).find("{method=\"container_credentials\"} 1\n"), std::string::npos);
 }
 
+TEST(Webhook, WarnsAPodOfTheHostsNetworkWhereItFindsNoCredentials) {
+  for (const bool needed : {true, false})
+    for (const bool host : {true, false}) {
+      WebhookOptions options;
+      options.credentialsNeedPodNetwork = needed;
+      Answering server(options);
+      server.sources.associations.store(std::make_shared<const CredentialsAccounts>(CredentialsAccounts{"shop/cart"}));
+      http::Request request;
+      request.path = "/mutate";
+      request.headers.add("Content-Type", "application/json");
+      request.body = std::string(R"({"request":{"uid":"u","namespace":"shop","object":{"spec":{"hostNetwork":)") +
+                     (host ? "true" : "false") + R"(,"serviceAccountName":"cart","containers":[{"name":"c"}]}}}})";
+      const std::string answer = *server.ask(std::move(request)).body;
+      EXPECT_EQ(answer.find("a pod with hostNetwork does not reach http://169.254.170.23/v1/credentials") != std::string::npos,
+                needed && host)
+          << answer;
+    }
+}
+
+TEST(Webhook, SpreadsTheEndOfContainerCredentialsTokensOverTwoHours) {
+  Answering server;
+  server.sources.credentials.store(std::make_shared<const CredentialsAccounts>(CredentialsAccounts{"shop/cart"}));
+  std::set<std::int64_t> lives;
+  for (int i = 0; i < 300; ++i) {
+    const json::array patch = json::parse(Answering::patchIn(server.mutate("cart"))).as_array();
+    for (const json::value& operation : patch)
+      if (operation.at("path") == "/spec/volumes")
+        lives.insert(operation.at_pointer("/value/0/projected/sources/0/serviceAccountToken/expirationSeconds").as_int64());
+  }
+  EXPECT_GE(*lives.begin(), 79200);
+  EXPECT_LE(*lives.rbegin(), 86400);
+  EXPECT_GT(lives.size(), 100u) << "a fleet that started together would ask together";
+  EXPECT_LT(*lives.begin(), 80200);
+  EXPECT_GT(*lives.rbegin(), 85400) << "300 of them reach both ends but for one time in 10^19";
+}
+
 TEST(Webhook, GivesContainerCredentialsToAssociatedAccounts) {
   Answering server;
   server.sources.associations.store(std::make_shared<const CredentialsAccounts>(CredentialsAccounts{"shop/cart"}));

@@ -203,6 +203,25 @@ TEST(Deletion, TakesDeleteOptionsAndNothingElse) {
   }
 }
 
+TEST(Deletion, AnEvictionMeansThatVeryPod) {
+  TestServer server;
+  const std::string pods = "/api/v1/namespaces/default/pods", eviction = pods + "/p/eviction";
+  const Answer pod = server.ask("POST", pods, R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"i"}]}})");
+  ASSERT_EQ(pod.status, 201) << pod.text;
+  const auto evict = [&](const std::string& uid) {
+    return server.ask(
+        "POST", eviction,
+        R"({"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"p"},"deleteOptions":{"preconditions":{"uid":")" + uid + "\"}}}");
+  };
+  EXPECT_EQ(evict("another").status, 409);
+  EXPECT_EQ(server.ask("POST", eviction, R"({"metadata":{"name":"q"}})").status, 400);
+  EXPECT_EQ(server.ask("POST", eviction, R"({"metadata":{"name":"p"},"deleteOptions":{"propagationPolicy":"Sideways"}})").status, 422);
+  EXPECT_EQ(server.ask("POST", eviction, R"({"deleteOptions":{"dryRun":["All"]}})").status, 201);
+  EXPECT_EQ(server.ask("GET", pods + "/p").status, 200) << "nothing of this touched it";
+  EXPECT_EQ(evict(std::string(textAt(pod.body, {"metadata", "uid"}))).status, 201);
+  EXPECT_EQ(server.ask("GET", pods + "/p").status, 404);
+}
+
 TEST(Deletion, OfANamespaceWaitsForEveryFinalizerOfItsSpec) {
   TestServer server;
   const std::string all = "/api/v1/namespaces", one = all + "/n";

@@ -103,14 +103,15 @@ Result<ListOptions> listOptions(const http::Request& request, const RequestInfo&
 }
 
 Result<api::DeleteOptions> deleteOptions(const http::Request& request, Context& context) {
+  if (request.body.empty()) return deleteOptions(json::object(), request, context);
+  const api::Kind& kind = *api::findBodyKind("meta.k8s.io", "v1", "DeleteOptions");
+  const Result<api::Decoded> decoded = api::decode(kind, request.headers.find("content-type"), request.body);
+  if (!decoded) return decoded.error();
+  return deleteOptions(decoded->object, request, context);
+}
+
+Result<api::DeleteOptions> deleteOptions(const json::object& given, const http::Request& request, Context& context) {
   api::DeleteOptions options;
-  json::object given;
-  if (!request.body.empty()) {
-    const api::Kind& kind = *api::findBodyKind("meta.k8s.io", "v1", "DeleteOptions");
-    Result<api::Decoded> decoded = api::decode(kind, request.headers.find("content-type"), request.body);
-    if (!decoded) return decoded.error();
-    given = std::move(decoded->object);
-  }
   if (const json::value* grace = given.if_contains("gracePeriodSeconds"); grace != nullptr && grace->is_int64())
     options.gracePeriodSeconds = grace->get_int64();
   else if (const auto query = request.parameter("gracePeriodSeconds")) {

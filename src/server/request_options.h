@@ -17,6 +17,8 @@ Result<ListOptions> listOptions(const http::Request& request, const RequestInfo&
 Result<WatchOptions> watchOptions(const http::Request& request, const RequestInfo& info, std::uint64_t currentRevision, SteadyTime now);
 // From the body (JSON, YAML, protobuf), else from the query. A dryRun in the body is written into the context.
 Result<api::DeleteOptions> deleteOptions(const http::Request& request, Context& context);
+// The same when they are in another body: `given` of an Eviction.
+Result<api::DeleteOptions> deleteOptions(const json::object& given, const http::Request& request, Context& context);
 Result<PatchType> patchType(std::string_view contentType);
 
 // Invalid: `KIND.meta.k8s.io "" is invalid: FIELD: MESSAGE`.

@@ -226,7 +226,17 @@ asio::awaitable<http::Response> Resources::subresource(const http::Request& requ
     co_return valueResponse(201, createdStatus(), as);
   }
   if (sub == "eviction") {
-    Result<api::DeleteOptions> options = api::DeleteOptions{};
+    const api::Kind& kind = *api::findBodyKind("policy", "v1", "Eviction");
+    Result<json::object> eviction = body(request, kind, context);
+    if (!eviction) co_return failure(eviction.error());
+    if (const std::string_view name = textAt(*eviction, {"metadata", "name"}); !name.empty() && name != info.name)
+      co_return failure(Error{Reason::BadRequest, "name in URL does not match name in Eviction object"});
+    Result<void> admitted = co_await registry_.admitBody(context, admission("CREATE", &kind), *eviction);
+    if (!admitted) co_return failure(admitted.error(), context.wording);
+    static const json::object none;
+    const json::object* given = objectAt(*eviction, {"deleteOptions"});
+    Result<api::DeleteOptions> options = deleteOptions(given != nullptr ? *given : none, request, context);
+    if (!options) co_return failure(options.error());
     api::ObjectName pod{info.ns, info.name};
     Result<Deleted> done = co_await registry_.remove(context, *info.kind, std::move(pod), *options);
     if (!done) co_return failure(done.error(), context.wording);

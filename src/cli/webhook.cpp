@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <optional>
 
 #include "base/log.h"
@@ -7,7 +8,7 @@
 #include "cli/verbs.h"
 #include "client/kubeconfig.h"
 #include "client/remote_client.h"
-#include "http/client.h"
+#include "irsa/instance_identity.h"
 #include "irsa/webhook_role.h"
 
 // The flags are those of the Amazon EKS pod identity webhook, by name and meaning (spec irsa.md §1.1), and a few of our own.
@@ -72,27 +73,10 @@ std::string tlsVersion(std::string version) {
   return version.starts_with(kGo) && version.size() == kGo.size() + 1 ? "1." + version.substr(kGo.size()) : version;
 }
 
-// Account and region of the machine, from the EC2 instance identity document (IMDSv2).
-Result<void> askInstance(irsa::AwsSettings& settings) {
-  http::FetchOptions tokenRequest;
-  tokenRequest.method = "PUT";
-  tokenRequest.headers.add("X-aws-ec2-metadata-token-ttl-seconds", "60");
-  tokenRequest.timeout = 3s;
-  const Result<http::Fetched> token = http::fetch("http://169.254.169.254/latest/api/token", tokenRequest);
-  const Error fix{Reason::Unavailable, "the instance identity document could not be read", "say the account with --account-id",
-                  token ? nullptr : std::make_shared<const Error>(token.error())};
-  if (!token || token->status != 200) return fix;
-  http::FetchOptions request;
-  request.headers.add("X-aws-ec2-metadata-token", token->body);
-  request.timeout = 3s;
-  const Result<http::Fetched> document = http::fetch("http://169.254.169.254/latest/dynamic/instance-identity/document", request);
-  if (!document || document->status != 200) return fix;
-  boost::system::error_code malformed;
-  const json::value parsed = json::parse(document->body, malformed);
-  if (malformed || !parsed.is_object() || textAt(parsed.get_object(), {"accountId"}).empty()) return fix;
-  settings.accountId = textAt(parsed.get_object(), {"accountId"});
-  settings.partition = irsa::partitionOf(textAt(parsed.get_object(), {"region"}));
-  return {};
+// Where AWS's SDKs are told of another one, too.
+std::string instanceMetadata() {
+  const char* told = std::getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+  return told != nullptr && *told != 0 ? told : irsa::kInstanceMetadata;
 }
 
 Result<client::Access> accessOf(const WebhookFlags& flags) {
@@ -129,7 +113,7 @@ Result<irsa::WebhookRoleOptions> optionsOf(const WebhookFlags& flags) {
   irsa::AwsSettings& aws = role.webhook.aws;
   if (!aws.region.empty()) aws.partition = irsa::partitionOf(aws.region);
   if (aws.composeRoleArn && aws.accountId.empty())
-    if (Result<void> asked = askInstance(aws); !asked) return asked.error();
+    if (Result<void> asked = irsa::askInstance(aws, instanceMetadata()); !asked) return asked.error();
   return role;
 }
 

@@ -1,6 +1,7 @@
 """The pod identity webhook: inside `podpass up`, and alone beside an API server that it reaches by kubeconfig."""
 
 import base64
+import http.server
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -237,6 +239,71 @@ def test_beside_up_it_leaves_the_webhook_of_up_alone(server, call, namespace, tm
         make_account(call, namespace, "reader", ANNOTATED)
         assert call("GET", path).json["webhooks"] == before
     assert call("GET", path).json["webhooks"] == before
+
+
+class Metadata(http.server.BaseHTTPRequestHandler):
+    """An instance metadata service, version 2: nothing without a token."""
+
+    def answer(self, status, text=""):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def do_PUT(self):  # noqa: N802
+        self.answer(200 if self.headers.get("X-aws-ec2-metadata-token-ttl-seconds") else 400, "the-token")
+
+    def do_GET(self):  # noqa: N802
+        known = self.headers.get("X-aws-ec2-metadata-token") == "the-token" and self.path == "/latest/dynamic/instance-identity/document"
+        self.answer(200 if known else 401, json.dumps({"accountId": "444455556666", "region": "us-gov-west-1"}))
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("flags,arn", [(["--account-id=210987654321"], "arn:aws:iam::210987654321:role/team/reader"),
+                                       (["--account-id=210987654321", "--aws-default-region=cn-north-1"], "arn:aws-cn:iam::210987654321:role/team/reader"),
+                                       ([], "arn:aws-us-gov:iam::444455556666:role/team/reader")],
+                         ids=["told", "told with a region", "asked"])
+def test_bare_role_names_are_completed(server, call, namespace, tmp_path, monkeypatch, flags, arn):
+    make_account(call, namespace, "reader", {"eks.amazonaws.com/role-arn": "team/reader"})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metadata) as metadata:
+        threading.Thread(target=metadata.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", f"http://127.0.0.1:{metadata.server_port}")
+        try:
+            with Standalone(tmp_path, server.kubeconfig, "--namespace", namespace, "--webhook-configuration", "none", "--compose-role-arn", *flags) as one:
+                port, _ = one.ports()
+                bundle = base64.b64decode(call("GET", f"/api/v1/namespaces/{namespace}/secrets/pod-identity-webhook").json["data"]["ca.crt"]).decode()
+                hooked = Webhook(f"https://127.0.0.1:{port}/mutate", loopback_trust(bundle))
+                assert environment(hooked.patch(namespace, "reader"))["AWS_ROLE_ARN"] == arn
+        finally:
+            metadata.shutdown()
+
+
+def test_an_account_that_nobody_knows_is_asked_for(server, namespace, monkeypatch):
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:1")
+    refused = subprocess.run([os.environ["PODPASS"], "webhook", "--kubeconfig", str(server.kubeconfig), "--namespace", namespace, "--bind", "127.0.0.1",
+                              "--port", "0", "--metrics-port", "0", "--compose-role-arn"], capture_output=True, text=True, timeout=30, check=False)
+    assert refused.returncode == 1 and "fix: say the account with --account-id" in refused.stderr, refused
+
+
+def test_each_admission_is_a_line(server, call, namespace, tmp_path):
+    make_account(call, namespace, "reader", ANNOTATED)
+    secret = "a-value-of-the-environment"
+    pod = {"metadata": {"generateName": "p-"}, "spec": {"containers": [{"name": "c", "image": "i", "env": [{"name": "PASSWORD", "value": secret}]}]}}
+    with Standalone(tmp_path, server.kubeconfig, "--namespace", namespace, "--webhook-configuration", "none", "-v", "3") as one:
+        port, _ = one.ports()
+        bundle = base64.b64decode(call("GET", f"/api/v1/namespaces/{namespace}/secrets/pod-identity-webhook").json["data"]["ca.crt"]).decode()
+        hooked = Webhook(f"https://127.0.0.1:{port}/mutate", loopback_trust(bundle))
+        assert hooked.patch(namespace, "reader", pod)
+        assert hooked.patch(namespace, "default") is None
+        mutated, untouched = eventually(lambda: len(lines := [line for line in one.log().splitlines() if 'uid="u-1"' in line or "uid=u-1" in line]) == 2 and lines,
+                                        what="two lines")
+        assert 'msg="Pod was mutated."' in mutated and "allowed=true mutated=true" in mutated.replace('"', "")
+        assert "Reason: Service account did not have the right annotations" in untouched and "mutated=false" in untouched.replace('"', "")
+        for word in (f"ns={namespace}", "name=p-", "serviceaccount=reader", "verb=CREATE", "took_ms="):
+            assert word in mutated.replace('"', ""), mutated
+        assert secret not in one.log()
 
 
 def test_told_to_stop_it_serves_until_callers_are_gone(server, call, namespace, tmp_path):

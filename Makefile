@@ -7,7 +7,7 @@ CHANGED = $$(base=$$(git merge-base HEAD origin/main 2>/dev/null || true); \
     base=$$(git rev-parse -q --verify HEAD~1 || git hash-object -t tree /dev/null); fi; \
   git diff --name-only --diff-filter=AMR $$base -- 'src/*.cpp')
 
-.PHONY: deps build test soak demo run bench lint format asan tsan fuzz clean
+.PHONY: deps build test soak demo image run bench lint format asan tsan fuzz clean
 
 # Quiet, and without a look at the network, when nothing is missing.
 deps:
@@ -32,6 +32,10 @@ soak: build
 
 demo: build
 	@test/demo/demo.sh
+
+# A container image of podpass as an archive: deploy/image.py says for whom.
+image: build
+	@deploy/image.py build/podpass build/podpass-image.tar
 
 run: build
 	build/podpass up --data-dir $${PODPASS_DATA_DIR:-$$HOME/.local/share/podpass}

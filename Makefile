@@ -44,7 +44,7 @@ run: build
 bench: build
 	@cmake --build --preset release -j $(JOBS) --target benches
 	@PODPASS=$(CURDIR)/build/podpass PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 test/bench/bench.py
-	@set -e; for bench in build/src/*/*_bench; do $$bench; done
+	@set -e; for bench in build/src/*/*_bench; do $$bench --benchmark_min_time=0.2; done
 
 # The unit tests under a sanitizer, in a build directory of its own.
 asan tsan: deps

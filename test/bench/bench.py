@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """Whole paths over TLS, with `openssl speed` beside them on the same machine; printed as a table.
 
-The load is h2load's: 32 HTTP/1.1 connections that each ask and wait, as a service account with a bound token. Client and server share
-the cores. Needs PODPASS to name the binary. The token stands in h2load's argv: it is for a throw-away server on loopback.
+The load is h2load's: 32 HTTP/1.1 connections that each ask and wait, as a service account with a bound token; wrk's where each request has
+a body of its own. Client and server share the cores. Needs PODPASS to name the binary. The token stands in h2load's argv: it is for a
+throw-away server on loopback.
 """
 
 import json
@@ -23,9 +24,12 @@ import image  # noqa: E402
 from podpass import Call, Credentials, Kubectl, Podpass, Standalone, eventually  # noqa: E402
 
 CONNECTIONS = 32
-SECONDS = int(os.environ.get("PODPASS_BENCH_SECONDS", "5"))
+SECONDS = int(os.environ.get("PODPASS_BENCH_SECONDS", "3"))
 PODS = int(os.environ.get("PODPASS_BENCH_PODS", "13500"))
 ACCOUNTS = [int(count) for count in os.environ.get("PODPASS_BENCH_ACCOUNTS", "1,10000,100000").split(",")]  # growing
+ALGORITHMS = {"RS256": "rsa2048", "RS256-3072": "rsa3072", "RS256-4096": "rsa4096", "ES256": "ecdsap256", "ES384": "ecdsap384", "ES512": "ecdsap521",
+              "EdDSA": "ed25519"}  # and what openssl speed calls them
+MANY_TOKENS = 6000  # more than the server remembers to have verified
 ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 # No scheduler takes it, as none runs where others measure the API server alone.
@@ -34,14 +38,16 @@ POD = {"metadata": {"generateName": "bench-", "labels": {"app": "bench"}},
 
 
 def row(what, figure, note=""):
-    print(f"| {what:<44} | {figure:>12} | {note:<58} |", flush=True)
+    print(f"| {what:<52} | {figure:>12} | {note:<58} |", flush=True)
 
 
-def openssl_speed(algorithm):
-    """Signatures per second that OpenSSL makes on all cores."""
-    done = subprocess.run(["openssl", "speed", "-multi", str(os.cpu_count()), "-seconds", "3", algorithm], capture_output=True, text=True, check=True)
-    columns = done.stdout.splitlines()[-1].split()
-    return float(columns[-2])  # the last two columns: sign/s verify/s
+def openssl_speed():
+    """By algorithm: signatures and verifications per second that OpenSSL makes on all cores."""
+    done = subprocess.run(["openssl", "speed", "-multi", str(os.cpu_count()), "-seconds", "2", *ALGORITHMS.values()], capture_output=True, text=True,
+                          check=True, timeout=120)
+    rows = [line.split() for line in done.stdout.splitlines() if re.match(r" *(rsa +)?\d+ bits ", line)]
+    assert len(rows) == len(ALGORITHMS), done.stdout
+    return {name: (float(columns[-2]), float(columns[-1])) for name, columns in zip(ALGORITHMS, rows)}
 
 
 class Load:
@@ -68,6 +74,18 @@ class Load:
         if codes[0] == 0 or sum(codes[1:]):
             raise RuntimeError(f"{path}: not every answer was a success:\n{done}")
         return rate
+
+
+    def wrk(self, script, settings):
+        """Requests per second, and how many; every answer must be a success."""
+        file = self._directory / "settings.lua"
+        file.touch(mode=0o600)
+        file.write_text("return " + "{" + ",".join(f"{name}={json.dumps(value)}" for name, value in dict(settings, token=self._token).items()) + "}")
+        command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{SECONDS}s", "-s", str(pathlib.Path(__file__).parent / script), self._server.url]
+        done = subprocess.run([*command, "--", str(file)], capture_output=True, text=True, check=True, timeout=SECONDS + 60).stdout
+        if "Non-2xx" in done or "Socket errors" in done:
+            raise RuntimeError(f"{script}: not every answer was a success:\n{done}")
+        return float(re.search(r"Requests/sec: +([\d.]+)", done).group(1)), int(re.search(r"(\d+) requests in", done).group(1))
 
 
 def megabytes(pid):
@@ -112,21 +130,47 @@ class AssumeRole:
         return self._load.run("/", self._form, content="application/x-www-form-urlencoded")
 
 
-def rates(directory, algorithm, bare):
-    with Podpass(directory, "--node", "off", "--signing-key-algorithm", algorithm) as server:
+def of(rate, bare, what):
+    return f"{100 * rate / bare:.0f} % of openssl speed's {bare:,.0f} {what} /s"
+
+
+def rates(directory, speed):
+    """Each algorithm signs the tokens for the audience of its name; who asks has a token by RS256."""
+    choices = [word for algorithm in ALGORITHMS for word in ("--signing-algorithm-for-audience", f"{algorithm}={algorithm}")]
+    with Podpass(directory, "--node", "off", *choices) as server:
         call = Call(server.url, Credentials(server.kubeconfig, directory))
-        token = admin_token(call)
-        load = Load(server, token, directory)
-        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": ["sts.amazonaws.com"]}}
-        rate = load.run(ACCOUNT + "/token", request)
-        row(f"TokenRequest {algorithm} /s", f"{rate:,.0f}", f"{100 * rate / bare:.0f} % of openssl speed")
-        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
-        row(f"TokenReview of a live {algorithm} token /s", f"{load.run(TOKEN_REVIEWS, review):,.0f}")
-        row(f"AssumeRoleWithWebIdentity, {algorithm} token /s", f"{AssumeRole(server, call, directory).rate():,.0f}")
-        if algorithm == "RS256":
-            row("GET of an object /s", f"{load.run(ACCOUNT):,.0f}", "HTTP/1.1")
-            row("GET of an object /s", f"{load.run(ACCOUNT, protocol=None):,.0f}", "HTTP/2")
-            row("pod create, with admission, durable /s", f"{load.run('/api/v1/namespaces/default/pods', POD):,.0f}")
+        load = Load(server, admin_token(call), directory)
+        for algorithm, (signs, verifies) in speed.items():
+            rate = load.run(ACCOUNT + "/token", {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": [algorithm]}})
+            row(f"TokenRequest {algorithm} /s", f"{rate:,.0f}", of(rate, signs, "signatures"))
+            token = call("POST", ACCOUNT + "/token", {"spec": {"audiences": [algorithm]}}).json["status"]["token"]
+            rate = load.run(TOKEN_REVIEWS, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token, "audiences": [algorithm]}})
+            row(f"TokenReview of a live {algorithm} token /s", f"{rate:,.0f}", of(rate, verifies, "verifications"))
+        for algorithm in ("RS256", "ES256"):
+            rate = unseen(server, call, load, directory, algorithm)
+            row(f"TokenReview of {algorithm} tokens never seen before /s", f"{rate:,.0f}", of(rate, speed[algorithm][1], "verifications"))
+        row("AssumeRoleWithWebIdentity, RS256 token /s", f"{AssumeRole(server, call, directory).rate():,.0f}")
+        row("GET of an object /s", f"{load.run(ACCOUNT):,.0f}", "HTTP/1.1")
+        row("GET of an object /s", f"{load.run(ACCOUNT, protocol=None):,.0f}", "HTTP/2")
+        row("pod create, with admission, durable /s", f"{load.run('/api/v1/namespaces/default/pods', POD):,.0f}")
+
+
+def unseen(server, call, load, directory, algorithm):
+    """Reviews per second of tokens that the server must verify anew: each is forgotten before it comes again."""
+    tokens = pathlib.Path(directory) / "tokens"
+    settings = {"audience": algorithm, "tokens": str(tokens)}
+    for _ in range(20):
+        load.wrk("tokens.lua", dict(settings, path=ACCOUNT + "/token", tokens=str(tokens) + ".more"))
+        with tokens.open("a") as all_of_them:
+            all_of_them.write(pathlib.Path(str(tokens) + ".more").read_text())
+        if len(tokens.read_text().splitlines()) >= MANY_TOKENS:
+            break
+    verified = lambda: int(re.search(rb'^authentication_token_cache_request_total{status="miss"} (\d+)', call("GET", "/metrics").body, re.M).group(1))  # noqa: E731
+    before = verified()
+    rate, answers = load.wrk("reviews.lua", dict(settings, path=TOKEN_REVIEWS))
+    assert verified() - before >= 0.99 * answers, "tokens were seen before"
+    tokens.unlink()
+    return rate
 
 
 def many_pods(directory):
@@ -236,14 +280,9 @@ def one_start(call, kubectl, path):
 
 def main():
     row("whole path over TLS, 32 connections", "figure", f"{os.cpu_count()} cores, shared with the client")
-    print(f"|{'-' * 46}|{'-' * 13}:|{'-' * 60}|")
-    rsa, ec = openssl_speed("rsa2048"), openssl_speed("ecdsap256")
-    row("openssl speed rsa2048, signatures /s", f"{rsa:,.0f}")
-    row("openssl speed ecdsap256, signatures /s", f"{ec:,.0f}")
+    print(f"|{'-' * 54}|{'-' * 13}:|{'-' * 60}|")
     with tempfile.TemporaryDirectory() as directory:
-        rates(directory, "RS256", rsa)
-    with tempfile.TemporaryDirectory() as directory:
-        rates(directory, "ES256", ec)
+        rates(directory, openssl_speed())
     start_to_ready()
     apply_to_running()
     with tempfile.TemporaryDirectory() as directory:

@@ -1,7 +1,5 @@
 #include "jose/jws.h"
 
-#include <boost/json/basic_parser_impl.hpp>
-
 #include "base/text.h"
 
 namespace podpass::jose {
@@ -13,39 +11,18 @@ constexpr std::size_t kMaxDepth = 32;
 
 Error malformed(std::string sentence) { return Error{Reason::BadRequest, std::move(sentence)}; }
 
-// Boost.JSON keeps the last of two equal members; a verifier and a consumer that choose differently can be played against each other, so a
-// text with duplicates is refused (RFC 7515 §10.12). This handler counts the members of the text, to be compared with those that the DOM
-// has.
-class MemberCounter {
- public:
-  constexpr static std::size_t max_object_size = std::size_t(-1);
-  constexpr static std::size_t max_array_size = std::size_t(-1);
-  constexpr static std::size_t max_key_size = std::size_t(-1);
-  constexpr static std::size_t max_string_size = std::size_t(-1);
-  std::size_t members = 0;
-
-  bool on_document_begin(json::error_code&) { return true; }
-  bool on_document_end(json::error_code&) { return true; }
-  bool on_object_begin(json::error_code&) { return true; }
-  bool on_object_end(std::size_t count, json::error_code&) {
-    members += count;
-    return true;
+// How many members a JSON text has that was found well-formed: as many as colons outside of its strings.
+std::size_t membersIn(std::string_view text) {
+  std::size_t count = 0;
+  bool quoted = false;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (c == '"') quoted = !quoted;
+    if (quoted && c == '\\') ++at;
+    if (!quoted && c == ':') ++count;
   }
-  bool on_array_begin(json::error_code&) { return true; }
-  bool on_array_end(std::size_t, json::error_code&) { return true; }
-  bool on_key_part(json::string_view, std::size_t, json::error_code&) { return true; }
-  bool on_key(json::string_view, std::size_t, json::error_code&) { return true; }
-  bool on_string_part(json::string_view, std::size_t, json::error_code&) { return true; }
-  bool on_string(json::string_view, std::size_t, json::error_code&) { return true; }
-  bool on_number_part(json::string_view, json::error_code&) { return true; }
-  bool on_int64(std::int64_t, json::string_view, json::error_code&) { return true; }
-  bool on_uint64(std::uint64_t, json::string_view, json::error_code&) { return true; }
-  bool on_double(double, json::string_view, json::error_code&) { return true; }
-  bool on_bool(bool, json::error_code&) { return true; }
-  bool on_null(json::error_code&) { return true; }
-  bool on_comment_part(json::string_view, json::error_code&) { return true; }
-  bool on_comment(json::string_view, json::error_code&) { return true; }
-};
+  return count;
+}
 
 std::size_t membersOf(const json::value& value) {  // no deeper than kMaxDepth
   std::size_t count = 0;
@@ -64,13 +41,11 @@ Result<json::object> parseStrictObject(std::string_view text) {
   json::parse_options options;
   options.max_depth = kMaxDepth;
   json::error_code failed;
-  json::basic_parser<MemberCounter> counter(options);
-  const std::size_t read = counter.write_some(false, text.data(), text.size(), failed);
-  if (failed || read != text.size()) return malformed("not a JSON object");
   json::value value = json::parse(text, failed, {}, options);
   if (failed || !value.is_object()) return malformed("not a JSON object");
-  // a member that replaced another takes with it what was nested in that: the DOM then has fewer
-  if (membersOf(value) != counter.handler().members) return malformed("a JSON member occurs twice");
+  // Boost.JSON keeps the last of two equal members, and the DOM then has fewer than the text: a verifier and a consumer that choose
+  // differently can be played against each other (RFC 7515 §10.12).
+  if (membersOf(value) != membersIn(text)) return malformed("a JSON member occurs twice");
   return std::move(value.get_object());
 }
 
@@ -98,22 +73,26 @@ Result<UnverifiedJws> parseCompactJws(std::string_view compact) {
   if (!head) return malformed("the token's header is " + head.error().sentence);
   if (!body) return malformed("the token's payload is " + body.error().sentence);
 
-  UnverifiedJws jws;
-  jws.alg = textAt(*head, {"alg"});
-  jws.kid = textAt(*head, {"kid"});
+  UnverifiedJws jws{.alg = std::string(textAt(*head, {"alg"})),
+                    .kid = std::string(textAt(*head, {"kid"})),
+                    .typ = std::string(textAt(*head, {"typ"})),
+                    .header = *std::move(head),
+                    .payload = *std::move(body),
+                    .signingInput = std::string(compact.substr(0, second)),
+                    .signature = *std::move(signature)};
+  const json::object& says = jws.header;
+  const auto isNone = [](std::string_view alg) {
+    return alg.size() == 4 && (alg[0] | 32) == 'n' && (alg[1] | 32) == 'o' && (alg[2] | 32) == 'n' && (alg[3] | 32) == 'e';
+  };
   if (jws.alg.empty()) return malformed("the token's header names no algorithm");
-  if (jws.alg.size() == 4 && (jws.alg[0] | 32) == 'n' && (jws.alg[1] | 32) == 'o' && (jws.alg[2] | 32) == 'n' && (jws.alg[3] | 32) == 'e')
-    return malformed("the token is unsigned (alg none)");
-  if (head->contains("typ") && !head->at("typ").is_string()) return malformed("the token's header has a typ that is not a string");
-  jws.typ = textAt(*head, {"typ"});
-  if (head->contains("crit")) return malformed("the token's header has critical extensions, and none is known");
-  if (head->contains("b64")) return malformed("the token's header asks for an unencoded payload");
-  if (head->contains("kid") && !head->at("kid").is_string()) return malformed("the token's header has a kid that is not a string");
-  if (signature->empty()) return malformed("the token has no signature");
-  jws.header = *std::move(head);
-  jws.payload = *std::move(body);
-  jws.signingInput = std::string(compact.substr(0, second));
-  jws.signature = *std::move(signature);
+  if (isNone(jws.alg)) return malformed("the token is unsigned (alg none)");
+  if (const json::value* typ = says.if_contains("typ"); typ != nullptr && !typ->is_string())
+    return malformed("the token's header has a typ that is not a string");
+  if (says.contains("crit")) return malformed("the token's header has critical extensions, and none is known");
+  if (says.contains("b64")) return malformed("the token's header asks for an unencoded payload");
+  if (const json::value* kid = says.if_contains("kid"); kid != nullptr && !kid->is_string())
+    return malformed("the token's header has a kid that is not a string");
+  if (jws.signature.empty()) return malformed("the token has no signature");
   return jws;
 }
 

@@ -17,6 +17,14 @@ std::string dotted(std::string_view header, std::string_view payload, std::strin
 Key rsaKey() { return *makeKey(*crypto::KeyPair::fromPrivatePem(test::kRsaPem)); }
 Key ecKey() { return *makeKey(*crypto::KeyPair::fromPrivatePem(test::kEcPem)); }
 
+TEST(StrictObject, CountsTheMembersAndNothingElse) {
+  for (const char* good : {R"({})", R"({"a:":":","b\"":"\":\\","c":[{"a":1},{"a":":"}],"\\":{"a":{}}})", "{\"a\"\t:\n1 , \"b\" : \"\\\\\"}"})
+    EXPECT_TRUE(parseStrictObject(good)) << good;
+  for (const char* twice : {R"({"a":{"b":1,"c":2},"a":3})", R"({"a":3,"a":{"b":1}})", R"({"a":[{"b":":","b":1}]})", R"({"":1,"":2})",
+                            R"({"a\\":1,"a\\":2})"})
+    EXPECT_FALSE(parseStrictObject(twice)) << twice;
+}
+
 TEST(Jws, VerifiesTheExamplesOfRfc7515) {
   const std::string payload = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
   const Key ec = *fromJwk(json::parse(R"({"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",

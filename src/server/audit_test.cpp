@@ -143,14 +143,16 @@ TEST(Metrics, CountWhoCameAndTheCheckThatATokenFailed) {
   server.clock.advance(std::chrono::hours(2));
   EXPECT_EQ(use(token), 401);
   const std::string text = server.ask("GET", "/metrics").text;
-  for (const char* line : {"authenticated_user_requests{username=\"other\"} 2", "authentication_attempts{result=\"failure\"} 4",
-                           "authentication_duration_seconds_count{result=\"failure\"} 4",
-                           "authentication_duration_seconds_bucket{result=\"failure\",le=\"0.001\"} 4",
-                           "authentication_duration_seconds_bucket{result=\"failure\",le=\"16.384\"} 4",
-                           "authentication_token_cache_request_total{status=\"hit\"} 1",
-                           "authentication_token_cache_request_total{status=\"miss\"} 5", "podpass_token_refusals_total{check=\"form\"} 1",
-                           "podpass_token_refusals_total{check=\"signature\"} 1", "podpass_token_refusals_total{check=\"audience\"} 1",
-                           "podpass_token_refusals_total{check=\"time\"} 1", "podpass_token_refusals_total{check=\"revoked\"} 0"})
+  for (const char* line :
+       {"authenticated_user_requests{username=\"other\"} 2", "authentication_attempts{result=\"failure\"} 4",
+        "authentication_duration_seconds_count{result=\"failure\"} 4",
+        "authentication_duration_seconds_bucket{result=\"failure\",le=\"0.001\"} 4",
+        "authentication_duration_seconds_bucket{result=\"failure\",le=\"16.384\"} 4",
+        "authentication_token_cache_request_total{status=\"hit\"} 1", "authentication_token_cache_request_total{status=\"miss\"} 5",
+        "authentication_token_cache_fetch_total{status=\"ok\"} 3", "authentication_token_cache_fetch_total{status=\"error\"} 2",
+        "podpass_token_refusals_total{check=\"form\"} 1", "podpass_token_refusals_total{check=\"signature\"} 1",
+        "podpass_token_refusals_total{check=\"audience\"} 1", "podpass_token_refusals_total{check=\"time\"} 1",
+        "podpass_token_refusals_total{check=\"revoked\"} 0"})
     EXPECT_NE(text.find("\n" + std::string(line) + "\n"), std::string::npos) << line << " in\n" << text;
   EXPECT_NE(text.find("authenticated_user_requests{username=\"admin\"}"), std::string::npos);
 }

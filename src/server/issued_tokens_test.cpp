@@ -141,7 +141,15 @@ TEST(IssuedTokens, AreWrittenByTheServerOnly) {
   EXPECT_EQ(server.ask("PATCH", std::string(kTokens) + "/" + jti, "{}", headers({{"Content-Type", "application/merge-patch+json"}})).status,
             405);
   EXPECT_EQ(server.ask("DELETE", kTokens).status, 405);
-  EXPECT_EQ(server.ask("GET", std::string(kTokens) + "?watch=true").status, 405);
+  for (const std::string& watch :
+       {std::string(kTokens) + "?watch=1", std::string(kTokens) + "?watch=true&fieldSelector=metadata.name=" + jti,
+        std::string("/apis/identity.podpass.dev/v1/watch/issuedtokens")}) {
+    const Answer refused = server.ask("GET", watch);
+    EXPECT_EQ(refused.status, 405) << watch;
+    EXPECT_EQ(refused.reason(), "MethodNotAllowed");
+    EXPECT_EQ(refused.message(), "watch is not supported on resources of kind \"issuedtokens.identity.podpass.dev\"");
+    EXPECT_EQ(textAt(refused.body, {"details", "kind"}), "issuedtokens");
+  }
   EXPECT_EQ(server.ask("DELETE", std::string(kTokens) + "/" + randomUuid()).status, 404);
   EXPECT_EQ(server.ask("GET", std::string(kTokens) + "/..%2f").status, 404);
 }

@@ -214,6 +214,9 @@ std::string Metrics::text(const token::TokenUses& uses, const Store& store, std:
     unproven += uses.refused[static_cast<std::size_t>(check)].load();
   out += "authentication_token_cache_request_total{status=\"hit\"} " + std::to_string(uses.known.load()) + "\n";
   out += "authentication_token_cache_request_total{status=\"miss\"} " + std::to_string(uses.proven.load() + unproven) + "\n";
+  head(out, "authentication_token_cache_fetch_total", "counter", "Tokens whose form, issuer and signature were checked, by the result.");
+  out += "authentication_token_cache_fetch_total{status=\"ok\"} " + std::to_string(uses.proven.load()) + "\n";
+  out += "authentication_token_cache_fetch_total{status=\"error\"} " + std::to_string(unproven) + "\n";
   head(out, "podpass_token_refusals_total", "counter", "Service account tokens that were refused, by the check that failed.");
   for (std::size_t i = 0; i < token::kTokenChecks; ++i)
     out += "podpass_token_refusals_total{check=\"" + std::string(token::nameOf(static_cast<token::TokenCheck>(i))) + "\"} " +

@@ -38,6 +38,13 @@ Result<json::object> body(const http::Request& request, const api::Kind& kind, C
   return std::move(decoded->object);
 }
 
+// As Kubernetes answers for resources that have no watch.
+Error watchNotSupported(const api::Kind& kind) {
+  return Error{.reason = Reason::MethodNotAllowed,
+               .sentence = "watch is not supported on resources of kind " + quoted(kind.qualifiedPlural()),
+               .about = {std::string(kind.group), std::string(kind.plural), {}, {}}};
+}
+
 }  // namespace
 
 asio::awaitable<http::Response> Resources::patch(const http::Request& request, const RequestInfo& info, Context& context,
@@ -131,6 +138,7 @@ asio::awaitable<http::Response> Resources::answer(const http::Request& request, 
     co_return co_await subresource(request, info, context, as);
 
   const bool item = !info.name.empty();
+  if (info.verb == "watch" && !kind.allows("watch")) co_return failure(watchNotSupported(kind));
   if (!kind.allows(info.verb) || info.verb.empty()) co_return failure(methodNotAllowed());
   if (kind.namespaced && info.ns.empty() && info.verb != "list" && info.verb != "watch") co_return failure(methodNotAllowed());
   if (info.verb == "watch") {

@@ -48,6 +48,12 @@ def test_kubectl_shows_who_has_a_token_and_never_the_token(call, kubectl, namesp
     assert "credential id" in kubectl("explain", "issuedtokens")
 
 
+def test_a_watch_is_refused_in_kubernetes_words(call, kubectl, namespace):
+    refused = call("GET", f"/apis/identity.podpass.dev/v1/namespaces/{namespace}/issuedtokens?watch=1")
+    assert (refused.code, refused.json["reason"]) == (405, "MethodNotAllowed"), refused
+    assert "(MethodNotAllowed): watch is not supported on resources of kind" in kubectl.fails("get", "issuedtokens", "--watch-only")
+
+
 def test_kubectl_reads_page_by_page(call, kubectl, namespace):
     made = {claims(token_of(call, namespace))["jti"] for _ in range(12)}
     assert {line.split("/")[1] for line in kubectl("get", "issuedtokens", "--chunk-size", "5", "-o", "name").split()} >= made

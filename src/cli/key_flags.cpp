@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "http/url.h"
 
 namespace podpass::cli {
 namespace {
@@ -214,8 +215,15 @@ Result<void> KeyFlags::open(token::SigningKeys& keys, const fs::path& dataDirect
 }
 
 Result<std::vector<std::string>> KeyFlags::acceptedIssuers(const std::string& own) const {
-  if (!jwksUri.empty() && !jwksUri.starts_with("https://"))
-    return Error{Reason::BadRequest, "service-account-jwks-uri requires https scheme, parsed as: " + jwksUri, "give an https URL"};
+  if (!jwksUri.empty()) {
+    const Result<http::Url> parsed = http::parseUrl(jwksUri);  // as relying parties will
+    const std::string shown = quoted(jwksUri.substr(0, 256)), fix = "give the https URL at which everybody finds the keys";
+    if (!parsed) return Error{Reason::BadRequest, "service-account-jwks-uri cannot be used: " + parsed.error().sentence, fix};
+    if (!parsed->secure)
+      return Error{Reason::BadRequest, "service-account-jwks-uri requires https scheme, parsed as: " + jwksUri.substr(0, 256), fix};
+    if (jwksUri.find('#') != std::string::npos)
+      return Error{Reason::BadRequest, "service-account-jwks-uri " + shown + " has a fragment, which no server sees", fix};
+  }
   std::set<std::string> seen;
   for (const std::string& issuer : issuers) {
     if (issuer.empty()) return Error{Reason::BadRequest, "service-account-issuer should not be an empty string", "give a URL"};

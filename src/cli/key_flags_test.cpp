@@ -47,9 +47,14 @@ TEST(KeyFlags, SayWhatIsWrongWithThem) {
   EXPECT_EQ((KeyFlags{.signingKeyFile = directory.write("ec", crypto::test::kSshEc)}).settings()->algorithms.standard,
             crypto::KeyType::P256)
       << "what is taken over says what comes next";
-  for (const KeyFlags& flags : {KeyFlags{.issuers = {"https://a", "https://a"}}, KeyFlags{.issuers = {""}},
-                                KeyFlags{.issuers = {"kubernetes/serviceaccount"}}, KeyFlags{.jwksUri = "http://a/jwks"}})
+  for (const KeyFlags& flags :
+       {KeyFlags{.issuers = {"https://a", "https://a"}}, KeyFlags{.issuers = {""}}, KeyFlags{.issuers = {"kubernetes/serviceaccount"}}})
     EXPECT_FALSE(flags.acceptedIssuers("https://own"));
+  for (const char* uri : {"http://a/jwks", "HTTP://a/jwks", "https://", "https:///jwks", "https://a b/jwks", "https://user:word@a/jwks",
+                          "https://a/jwks#keys", "a/jwks", "file:///jwks", "https://a/\njwks"})
+    EXPECT_FALSE(KeyFlags{.jwksUri = uri}.acceptedIssuers("https://own")) << uri;
+  for (const char* uri : {"https://a/jwks", "https://[::1]:8443/", "https://a?keys=1"})
+    EXPECT_TRUE(KeyFlags{.jwksUri = uri}.acceptedIssuers("https://own")) << uri;
   EXPECT_EQ(*KeyFlags{}.acceptedIssuers("https://own"), std::vector<std::string>{"https://own"});
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/text.h"
 #include "http/client_exchange.h"
+#include "http/client_http2.h"
 #include "http/client_tls.h"
 #include "http/stream_transport.h"
 
@@ -32,6 +33,7 @@ struct Connection {
   int socket = -1;  // owned by the transport
   asio::ip::address to;
   bool used = false;
+  bool http2 = false;
   asio::steady_timer timer;  // while idle
 
   // The server has neither closed nor said anything unasked.
@@ -48,6 +50,7 @@ struct Running {
   asio::steady_timer timer;     // the deadline, or of one attempt to connect
   std::function<void()> close;  // it waits for the network
   SteadyTime deadline = kNever;
+  bool retried = false;  // after an HTTP/2 connection did not do it
   std::optional<Error> ended;
 
   void end(Error why) {
@@ -59,22 +62,55 @@ struct Running {
 };
 using RunningPtr = std::shared_ptr<Running>;
 
+using Http2Ptr = std::shared_ptr<Http2Connection>;
+
+bool permits(const FetchOptions& options, const asio::ip::address& address) { return !options.allowed || options.allowed(address); }
+
 // One server as seen with one set of beliefs.
 struct Host {
   std::shared_ptr<const ClientTls> tls;
   std::vector<std::shared_ptr<Connection>> idle;  // the last used is at the end, and used first
-  std::size_t busy = 0;
-  struct Waiter {
-    Running& running;
-    bool granted = false;
-  };
-  std::deque<Waiter*> waiting;
+  std::size_t requests = 0;                       // that are not over
+  std::size_t busy = 0;                           // those that have a connection to themselves, or make one
+  std::vector<Http2Ptr> shared;
+  bool multiplex = false;        // HTTP/2 is offered and was not refused
+  std::size_t connecting = 0;    // it may become one that all can share
+  std::deque<Running*> waiting;  // only the first is woken: it wakes the next when it has left
+
+  [[nodiscard]] Http2Ptr withRoomFor(const FetchOptions& options) const {
+    const auto found = std::find_if(shared.begin(), shared.end(),
+                                    [&options](const Http2Ptr& each) { return each->hasRoom() && permits(options, each->peer()); });
+    return found == shared.end() ? nullptr : *found;
+  }
+  // The request may begin now. Connections to addresses that it may not go to do not count: it would wait for them in vain.
+  [[nodiscard]] bool admits(const FetchOptions& options, std::size_t connections) const {
+    if (withRoomFor(options)) return true;
+    const auto usable =
+        std::count_if(shared.begin(), shared.end(), [&options](const Http2Ptr& each) { return permits(options, each->peer()); });
+    return busy + static_cast<std::size_t>(usable) < connections && !(multiplex && opening());
+  }
+  // It is not known yet how many requests a connection takes that is being made.
+  [[nodiscard]] bool opening() const {
+    return connecting > 0 || std::any_of(shared.begin(), shared.end(), [](const Http2Ptr& each) { return each->opening(); });
+  }
+  void wakeNext() {
+    if (!waiting.empty()) waiting.front()->wakeup.wake();
+  }
+  [[nodiscard]] bool unused() const { return requests == 0 && idle.empty() && shared.empty(); }
 };
 using HostPtr = std::shared_ptr<Host>;
 
+// What came of sending a request once.
+struct Attempt {
+  Attempt(Result<Fetched> got = {}) : fetched(std::move(got)) {}  // no aggregate: g++ 12 would destroy it twice in a coroutine
+  Result<Fetched> fetched;
+  bool again = false;  // it failed, and can be sent on another connection
+};
+
 // Same key: a connection of one serves the other. A digest, so that no private key stays in it.
 std::string keyOf(const Url& url, const FetchOptions& options) {
-  std::string all = std::string(url.secure ? "s" : "p") + url.host + "\n" + url.port + "\n" + (options.insecure ? "i" : "v");
+  std::string all = std::string(url.secure ? "s" : "p") + url.host + "\n" + url.port + "\n" + (options.insecure ? "i" : "v") +
+                    (offersHttp2(options) ? "2" : "1");
   const auto add = [&all](std::string_view text) { all += "\n" + std::to_string(text.size()) + ":" + std::string(text); };
   add(options.serverName);
   add(options.caPem);
@@ -105,6 +141,9 @@ class Client::Pool {
     asio::post(loop_, [this] {
       stopping_ = true;
       for (const RunningPtr& running : running_) running->end(Error{Reason::Unavailable, "the client was stopped"});
+      std::vector<Http2Ptr> shared;
+      for (const auto& [key, host] : hosts_) shared.insert(shared.end(), host->shared.begin(), host->shared.end());
+      for (const Http2Ptr& each : shared) each->close();
       hosts_.clear();
     });
   }
@@ -143,15 +182,19 @@ class Client::Pool {
     const std::string key = keyOf(*url, options);
     Result<HostPtr> host = hostFor(key, *url, options);
     Result<Fetched> fetched;
-    if (!host)
+    if (host) {
+      ++(*host)->requests;
+      if (options.consume)
+        fetched = co_await stream(running, *host, *url, options);
+      else
+        fetched = co_await exchange(running, *host, *url, options);
+      --(*host)->requests;
+      forgetUnused(*host);
+    } else {
       fetched = host.error();
-    else if (options.consume)
-      fetched = co_await stream(running, *host, *url, options);
-    else
-      fetched = co_await exchange(running, *host, *url, options);
+    }
     running->timer.cancel();
     running_.erase(running);
-    if (host) forget(key, **host);
     if (running->ended) co_return *running->ended;
     co_return fetched;
   }
@@ -171,15 +214,14 @@ class Client::Pool {
       Result<std::shared_ptr<const ClientTls>> tls = makeClientTls(options);
       if (!tls) return tls.error();
       host->tls = *std::move(tls);
+      host->multiplex = offersHttp2(options);
     }
     hosts_.emplace(key, host);
     return host;
   }
 
-  void forget(const std::string& key, const Host& host) {
-    if (host.busy > 0 || !host.idle.empty() || !host.waiting.empty()) return;
-    const auto found = hosts_.find(key);
-    if (found != hosts_.end() && found->second.get() == &host) hosts_.erase(found);
+  void forgetUnused(const HostPtr& host) {
+    if (host->unused()) std::erase_if(hosts_, [&host](const auto& entry) { return entry.second == host; });
   }
 
   asio::awaitable<Result<Fetched>> stream(RunningPtr running, HostPtr host, Url url, const FetchOptions& options) {
@@ -193,58 +235,100 @@ class Client::Pool {
   }
 
   asio::awaitable<Result<Fetched>> exchange(RunningPtr running, HostPtr host, Url url, const FetchOptions& options) {
-    if (host->busy >= options_.connectionsPerHost) {
-      if (host->waiting.size() >= options_.waitingPerHost)
-        co_return Error{Reason::TooManyRequests, "too many requests wait for a connection to " + url.authority};
-      const bool granted = co_await waitForPlace(running, *host);
-      if (!granted) co_return *running->ended;
-    } else {
-      ++host->busy;
+    for (;;) {
+      Result<void> turn = co_await waitForTurn(running, *host, url, options);
+      if (!turn) co_return turn.error();
+      Attempt attempt = co_await tryOnce(running, host, url, options);
+      if (!attempt.again || running->ended) co_return std::move(attempt.fetched);
     }
-    Result<Fetched> fetched = co_await exchangeInPlace(running, host, url, options);
-    release(*host);
-    co_return fetched;
   }
 
-  // True: a place was handed over. False: ended before.
-  static asio::awaitable<bool> waitForPlace(RunningPtr running, Host& host) {
-    Host::Waiter waiter{*running};
-    host.waiting.push_back(&waiter);
-    while (!waiter.granted && !running->ended) co_await running->wakeup.wait();
-    if (!waiter.granted) std::erase(host.waiting, &waiter);
-    co_return waiter.granted;
+  asio::awaitable<Result<void>> waitForTurn(RunningPtr running, Host& host, Url url, const FetchOptions& options) {
+    if (running->ended) co_return *running->ended;
+    if (host.waiting.empty() && host.admits(options, options_.connectionsPerHost)) co_return Result<void>();
+    if (host.waiting.size() >= options_.waitingPerHost)
+      co_return Error{Reason::TooManyRequests, "too many requests wait for a connection to " + url.authority};
+    host.waiting.push_back(running.get());
+    while (!running->ended && !(host.waiting.front() == running.get() && host.admits(options, options_.connectionsPerHost)))
+      co_await running->wakeup.wait();
+    std::erase(host.waiting, running.get());
+    host.wakeNext();
+    if (running->ended) co_return *running->ended;
+    co_return Result<void>();
+  }
+
+  asio::awaitable<Attempt> tryOnce(RunningPtr running, HostPtr host, Url url, const FetchOptions& options) {
+    Http2Ptr shared = host->withRoomFor(options);
+    if (shared) co_return co_await tryShared(running, shared, url, options);
+    ++host->busy;
+    std::shared_ptr<Connection> connection = takeIdle(*host, options);
+    if (!connection) {
+      ++host->connecting;
+      Result<std::shared_ptr<Connection>> made = co_await connect(running, host->tls, url, options);
+      --host->connecting;
+      if (!made) {
+        release(*host);
+        co_return Attempt(made.error());
+      }
+      connection = *std::move(made);
+    }
+    if (connection->http2) {
+      shared = share(host, *connection, url);
+      release(*host);
+      if (!shared) co_return Attempt(Error{Reason::Internal, "no memory for an HTTP/2 session"});
+      co_return co_await tryShared(running, shared, url, options);
+    }
+    host->multiplex = false;
+    host->wakeNext();
+    Attempt attempt = co_await tryAlone(running, host, connection, url, options);
+    release(*host);
+    co_return attempt;
   }
 
   static void release(Host& host) {
-    if (host.waiting.empty()) {
-      --host.busy;
-      return;
-    }
-    Host::Waiter* next = host.waiting.front();
-    host.waiting.pop_front();
-    next->granted = true;
-    next->running.wakeup.wake();
+    --host.busy;
+    host.wakeNext();
   }
 
-  asio::awaitable<Result<Fetched>> exchangeInPlace(RunningPtr running, HostPtr host, Url url, const FetchOptions& options) {
-    for (;;) {
-      if (running->ended) co_return *running->ended;
-      std::shared_ptr<Connection> connection = takeIdle(*host, options);
-      if (!connection) {
-        Result<std::shared_ptr<Connection>> made = co_await connect(running, host->tls, url, options);
-        if (!made) co_return made.error();
-        connection = *std::move(made);
-      }
-      running->close = [connection] { connection->transport->close(); };
-      Exchange exchange;
-      Result<Fetched> fetched = co_await converse(connection->transport, url, options, exchange);
-      running->close = nullptr;
-      const bool stale = !fetched && connection->used && !exchange.answered && !running->ended;
-      if (stale && safeToRepeat(options)) continue;  // the server closed it just when it was used again
-      if (fetched) fetched->from = connection->to;
-      if (fetched && exchange.reusable && !running->ended && !stopping_) keep(host, std::move(connection));
-      co_return fetched;
-    }
+  asio::awaitable<Attempt> tryAlone(RunningPtr running, HostPtr host, std::shared_ptr<Connection> connection, Url url,
+                                    const FetchOptions& options) {
+    running->close = [connection] { connection->transport->close(); };
+    Exchange exchange;
+    Attempt attempt = co_await converse(connection->transport, url, options, exchange);
+    running->close = nullptr;
+    // The server closed it just when it was used again.
+    if (attempt.fetched) attempt.fetched->from = connection->to;
+    attempt.again = !attempt.fetched && connection->used && !exchange.answered && safeToRepeat(options);
+    if (attempt.fetched && exchange.reusable && !running->ended && !stopping_) keep(host, std::move(connection));
+    co_return attempt;
+  }
+
+  // The connection stays among those of `host` until it is over.
+  Http2Ptr share(const HostPtr& host, const Connection& connection, const Url& url) {
+    auto changed = [this, weak = std::weak_ptr(host), tls = connection.tls] {
+      const HostPtr still = weak.lock();
+      if (!still) return;
+      std::erase_if(still->shared, [](const Http2Ptr& each) { return each->over(); });
+      still->wakeNext();
+      forgetUnused(still);
+    };
+    auto shared = std::make_shared<Http2Connection>(connection.transport, connection.to, url.authority, options_, std::move(changed));
+    if (!shared->start()) return nullptr;
+    host->shared.push_back(shared);
+    return shared;
+  }
+
+  // What the server certainly did not begin with is sent once more, and what is safe to repeat when a connection turned out to be dead.
+  static asio::awaitable<Attempt> tryShared(RunningPtr running, Http2Ptr shared, Url url, const FetchOptions& options) {
+    const bool kept = shared->used();
+    const std::shared_ptr<Http2Connection::Call> call = shared->begin(url, options);
+    running->close = [shared, call] { shared->giveUp(call); };
+    Exchange exchange;
+    Attempt attempt = co_await shared->answerOf(call, exchange);
+    running->close = nullptr;
+    const bool stale = !attempt.fetched && kept && shared->lost() && !exchange.answered && safeToRepeat(options);
+    attempt.again = (stale || exchange.untouched) && !std::exchange(running->retried, true);
+    co_return attempt;
   }
 
   static std::shared_ptr<Connection> takeIdle(Host& host, const FetchOptions& options) {
@@ -252,7 +336,7 @@ class Client::Pool {
       std::shared_ptr<Connection> connection = std::move(host.idle.back());
       host.idle.pop_back();
       connection->timer.cancel();
-      if (connection->quiet() && (!options.allowed || options.allowed(connection->to))) return connection;
+      if (connection->quiet() && permits(options, connection->to)) return connection;
     }
     return nullptr;
   }
@@ -264,9 +348,7 @@ class Client::Pool {
       const HostPtr still = weakHost.lock();
       if (!still || cancelled) return;
       std::erase(still->idle, weak.lock());
-      std::erase_if(hosts_, [&](const auto& entry) {
-        return entry.second == still && still->busy == 0 && still->idle.empty() && still->waiting.empty();
-      });
+      forgetUnused(still);
     });
     host->idle.push_back(std::move(connection));
   }
@@ -301,6 +383,7 @@ class Client::Pool {
     const auto [failed] = co_await transport->stream().async_handshake(asio::ssl::stream_base::client, asio::as_tuple(asio::use_awaitable));
     if (running->ended) co_return *running->ended;
     if (failed) co_return handshakeFailure(ssl, url.authority, name, verdict, failed.message());
+    connection->http2 = negotiatedHttp2(ssl);
     co_return connection;
   }
 

@@ -11,8 +11,9 @@
 #include "base/secret.h"
 #include "http/http.h"
 
-// The client's side of HTTP: HTTP/1.1, over TLS (1.2 and newer) or plain by the URL's scheme. Redirects are answers like others and never
-// followed: whoever names a URL decides what is fetched, not the server behind it. No cookies, no proxies from the environment.
+// The client's side of HTTP, over TLS (1.2 and newer) or plain by the URL's scheme: HTTP/1.1 and, when it is asked for and the server
+// speaks it, HTTP/2. Redirects are answers like others and never followed: whoever names a URL decides what is fetched, not the server
+// behind it. No cookies, no proxies from the environment.
 namespace podpass::http {
 
 constexpr const char* kCertificateRefused = "CertificateRefused";
@@ -36,6 +37,10 @@ struct FetchOptions {
   // A request that a server may have seen already can be sent again: true of GET, HEAD and OPTIONS anyway. Matters only when a kept
   // connection dies before the first byte of the answer.
   bool repeatable = false;
+  // Offer HTTP/2 (https only): requests to one server at once then share a connection, or as few as the server's limit of streams asks
+  // for. One that the server certainly did not begin with (GOAWAY, REFUSED_STREAM) is sent once more. With `consume`, which has a
+  // connection to itself, HTTP/1.1 is spoken all the same.
+  bool multiplex = false;
   // Set: the body of a 2xx answer is handed over as it arrives instead of kept. Called on the client's event loop, so it must not block;
   // false ends the exchange. A connection of its own is used for it, so that watches do not take the places of others.
   std::function<bool(const Fetched& head, std::string_view bytes)> consume;
@@ -54,9 +59,11 @@ struct FetchOptions {
 };
 
 struct ClientOptions {
-  std::size_t connectionsPerHost = 16;  // host, port, and who is believed there; more requests wait
+  std::size_t connectionsPerHost = 16;  // host, port, and who is believed there; requests that find none wait
   std::size_t waitingPerHost = 1024;    // more are refused: TooManyRequests
   std::chrono::milliseconds idle{60'000};
+  // HTTP/2: a connection on which nothing was heard for so long is asked whether it lives, and has so long to answer; as in client-go.
+  std::chrono::milliseconds probeAfter{30'000}, probeAnswer{15'000};
   // Which addresses may be connected to; empty: all. Asked for what the name resolved to, right before connecting, so that no name can
   // lead to an address that was refused.
   std::function<bool(const asio::ip::address&)> allowed;

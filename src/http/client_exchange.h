@@ -10,6 +10,7 @@ namespace podpass::http {
 struct Exchange {
   bool answered = false;                   // at least one byte of the answer was received
   bool reusable = false;                   // afterwards: the connection is free for the next request
+  bool untouched = false;                  // afterwards: the server has certainly not begun with it (HTTP/2 says so)
   std::function<void(int status)> onHead;  // called once, when the headers of the final answer are complete
 };
 

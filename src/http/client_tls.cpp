@@ -161,8 +161,9 @@ Result<std::shared_ptr<const ClientTls>> makeClientTls(const FetchOptions& optio
   if (context == nullptr) return Error{Reason::Internal, "OpenSSL made no context: " + opensslReason()};
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
-  static constexpr unsigned char kProtocols[] = "\x08http/1.1";
-  SSL_CTX_set_alpn_protos(context, kProtocols, sizeof kProtocols - 1);
+  constexpr std::string_view kHttp1 = "\x08http/1.1", kBoth = "\x02h2\x08http/1.1";
+  const std::string_view offered = offersHttp2(options) ? kBoth : kHttp1;
+  SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(offered.data()), static_cast<unsigned>(offered.size()));
   for (const std::string& text : options.thumbprints) {
     Result<std::string> hex = thumbprint(text);
     if (!hex) return hex.error();

@@ -16,6 +16,9 @@ struct ClientTls {
   std::vector<std::string> thumbprints;  // lower-case hex without colons
 };
 
+// Whoever has a connection to himself (`consume`) gains nothing by HTTP/2.
+inline bool offersHttp2(const FetchOptions& options) { return options.multiplex && !options.consume; }
+
 Result<std::shared_ptr<const ClientTls>> makeClientTls(const FetchOptions& options);
 
 // What was wrong with the server's chain; filled while the handshake runs.

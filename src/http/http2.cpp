@@ -1,11 +1,10 @@
-#include <nghttp2/nghttp2.h>
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <cstring>
 
 #include "base/log.h"
 #include "http/connection.h"
+#include "http/http2_session.h"
 #include "http/message.h"
 
 // HTTP/2 on one connection: nghttp2 does the framing, each stream runs the handler in a coroutine of its own (RFC 9113).
@@ -27,26 +26,6 @@ constexpr std::size_t kBodiesInFlight = 16;       // request bodies held at once
 
 // Handlers of reset streams run on, so the number of open streams does not bound the work (CVE-2023-44487): this does.
 constexpr std::size_t kHandlers = 4 * kStreams;
-
-// Frames that cost the client nothing and us something: RST_STREAM, PING, SETTINGS, PRIORITY, empty DATA. A client has a
-// thousand at once and a hundred a second; Go's client sends RST_STREAM and PING for each watch that it ends.
-constexpr double kNuisanceBurst = 1000;
-constexpr double kNuisancePerSecond = 100;
-
-class NuisanceBudget {
- public:
-  [[nodiscard]] bool spend() {
-    const SteadyTime now = steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - refilled_).count();
-    refilled_ = now;
-    left_ = std::min(kNuisanceBurst, left_ + seconds * kNuisancePerSecond) - 1;
-    return left_ >= 0;
-  }
-
- private:
-  double left_ = kNuisanceBurst;
-  SteadyTime refilled_ = steady_clock::now();
-};
 
 class Http2;
 
@@ -124,16 +103,6 @@ class Stream final : public BodyWriter {
   std::function<void()> gone_;
 };
 
-struct CallbacksFree {
-  void operator()(nghttp2_session_callbacks* callbacks) const { nghttp2_session_callbacks_del(callbacks); }
-};
-struct OptionFree {
-  void operator()(nghttp2_option* option) const { nghttp2_option_del(option); }
-};
-struct SessionFree {
-  void operator()(nghttp2_session* session) const { nghttp2_session_del(session); }
-};
-
 class Http2 {
  public:
   explicit Http2(Link& link) : link_(link), transport_(*link.transport), toWrite_(transport_.executor()), ended_(transport_.executor()) {}
@@ -175,7 +144,7 @@ class Http2 {
   bool open() {
     nghttp2_session_callbacks* raw = nullptr;
     if (nghttp2_session_callbacks_new(&raw) != 0) return false;
-    const std::unique_ptr<nghttp2_session_callbacks, CallbacksFree> callbacks(raw);
+    const Http2Callbacks callbacks(raw);
     nghttp2_session_callbacks_set_on_begin_headers_callback(
         raw, [](nghttp2_session*, const nghttp2_frame* frame, void* self) { return static_cast<Http2*>(self)->beginHeaders(*frame); });
     nghttp2_session_callbacks_set_on_header_callback(
@@ -197,7 +166,7 @@ class Http2 {
 
     nghttp2_option* rawOption = nullptr;
     if (nghttp2_option_new(&rawOption) != 0) return false;
-    const std::unique_ptr<nghttp2_option, OptionFree> option(rawOption);
+    const Http2Option option(rawOption);
     nghttp2_option_set_no_closed_streams(rawOption, 1);
     // nghttp2 counts resets too, but fewer than a busy informer's: out of the way of our own budget, which tells the client why.
     nghttp2_option_set_stream_reset_rate_limit(rawOption, 10 * static_cast<std::uint64_t>(kNuisanceBurst),
@@ -310,7 +279,7 @@ class Http2 {
     } else if (stream->expectsContinue) {
       const std::string name = ":status";
       const std::string value = "100";
-      const nghttp2_nv status = pair(name, value);
+      const nghttp2_nv status = http2Header(name, value);
       nghttp2_submit_headers(session_.get(), NGHTTP2_FLAG_NONE, id, nullptr, &status, 1, nullptr);
     }
     return 0;
@@ -422,11 +391,6 @@ class Http2 {
     return true;
   }
 
-  static nghttp2_nv pair(const std::string& name, const std::string& value) {
-    const auto bytes = [](const std::string& text) { return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data())); };
-    return {bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE};  // nghttp2 copies
-  }
-
   void submit(Stream& stream, const Response& response, bool headOnly = false) {
     if (stream.reset || dead_) return;
     std::vector<Header> headers;
@@ -435,17 +399,14 @@ class Http2 {
     headers.push_back({"date", headerSafe(dateOf(response))});
     for (const Header& header : response.headers.all()) {
       if (isFraming(header.name)) continue;
-      Header lower{headerSafe(header.name), headerSafe(header.value)};
-      for (char& c : lower.name)
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-      headers.push_back(std::move(lower));
+      headers.push_back({lowerCase(headerSafe(header.name)), headerSafe(header.value)});
     }
     const bool streams = static_cast<bool>(response.stream);
     const std::size_t size = response.body ? response.body->size() : 0;
     if (!streams && hasBody(response.status)) headers.push_back({"content-length", std::to_string(size)});
     std::vector<nghttp2_nv> pairs;
     pairs.reserve(headers.size());
-    for (const Header& header : headers) pairs.push_back(pair(header.name, header.value));
+    for (const Header& header : headers) pairs.push_back(http2Header(header.name, header.value));
 
     const bool withBody = (streams || size > 0) && !headOnly && hasBody(response.status);
     if (withBody && !streams) {
@@ -523,7 +484,7 @@ class Http2 {
   Transport& transport_;
   Wakeup toWrite_;
   Wakeup ended_;
-  std::unique_ptr<nghttp2_session, SessionFree> session_;
+  Http2Session session_;
   std::map<std::int32_t, std::shared_ptr<Stream>> streams_;
   std::vector<std::shared_ptr<Stream>> ready_;
   NuisanceBudget nuisances_;

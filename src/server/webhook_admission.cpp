@@ -168,6 +168,7 @@ asio::awaitable<Result<Verdict>> WebhookAdmission::call(const Webhook& webhook, 
   options.timeout = webhook.timeout;
   options.maxBody = kMaxAnswer;
   options.repeatable = true;  // it is asked what it thinks, and may be asked again
+  options.multiplex = true;
   options.caPem = webhook.caPem;
   Result<http::Fetched> fetched = co_await client_.send(std::move(url), std::move(options));
   if (!fetched) co_return Error{Reason::Internal, start + post + transportText(fetched.error())};

@@ -37,10 +37,7 @@ class TestWebhook {
         *authority.issue({.commonName = "webhook", .dnsNames = {"hook.tools.svc"}, .addresses = {"127.0.0.1"}, .forServer = true}, now);
     EXPECT_TRUE(writeFileAtomically(directory_ / "tls.crt", issued.certificatePem));
     EXPECT_TRUE(writeFileAtomically(directory_ / "tls.key", issued.keyPem.reveal()));
-    const std::string certificate = directory_ / "tls.crt", key = directory_ / "tls.key";
-    server_ = http::makeServer({.tls = http::TlsFiles{certificate, key, ""}, .threads = 1, .limits = {}},
-                               [this](std::shared_ptr<const http::Request> request) { return serve(std::move(request)); });
-    EXPECT_TRUE(server_->start());
+    start(0);
   }
   ~TestWebhook() {
     server_->stop(0ms);
@@ -64,28 +61,51 @@ class TestWebhook {
     std::lock_guard lock(mutex_);
     return asked_;
   }
+  [[nodiscard]] int mostAtOnce() const { return mostAtOnce_; }
+  // Stops listening, and listens there again when what is returned is called.
+  std::function<void()> interrupt() {
+    const unsigned short port = server_->port();
+    server_->stop(0ms);
+    return [this, port] { start(port); };
+  }
 
   std::string caBundle;
   // The `response` for a request (uid and allowed are filled in unless it has them); runs on the webhook's thread.
   std::function<json::object(const json::object& request, const std::string& path)> respond;
-  std::optional<std::pair<int, std::string>> raw;  // an answer as it stands, instead
-  std::optional<std::string> kind;                 // another kind than AdmissionReview
-  bool hangs = false;
+  std::optional<std::pair<int, std::string>> raw;                  // an answer as it stands, instead
+  std::optional<std::string> kind;                                 // another kind than AdmissionReview
+  std::function<asio::awaitable<void>(http::BodyWriter&)> stream;  // an answer bit by bit, instead
+  bool hangs = false, slow = false;
 
  private:
+  void start(unsigned short port) {
+    http::ServerOptions options{
+        .port = port, .tls = http::TlsFiles{directory_ / "tls.crt", directory_ / "tls.key", ""}, .threads = 1, .limits = {}};
+    server_ =
+        http::makeServer(std::move(options), [this](std::shared_ptr<const http::Request> request) { return serve(std::move(request)); });
+    EXPECT_TRUE(server_->start());
+  }
+
   asio::awaitable<http::Response> serve(std::shared_ptr<const http::Request> request) {
     json::object review = json::parse(request->body).as_object();
     review["path"] = request->path;
     review["query"] = request->query;
     review["agent"] = request->headers.find("user-agent");
+    review["connection"] = request->remote + " over HTTP/" + std::to_string(request->versionMajor);
     {
       std::lock_guard lock(mutex_);
       asked_.push_back(review);
     }
     http::Response response;
-    if (hangs) {
-      asio::steady_timer timer(co_await asio::this_coro::executor, 1500ms);
+    if (hangs || slow) {
+      mostAtOnce_ = std::max<int>(mostAtOnce_, ++atOnce_);
+      asio::steady_timer timer(co_await asio::this_coro::executor, hangs ? 1500ms : 100ms);
       co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+      --atOnce_;
+      if (hangs) co_return response;
+    }
+    if (stream) {
+      response.stream = stream;
       co_return response;
     }
     if (raw) {
@@ -107,7 +127,26 @@ class TestWebhook {
   std::unique_ptr<http::Server> server_;
   std::mutex mutex_;
   std::vector<json::object> asked_;
+  std::atomic<int> atOnce_ = 0, mostAtOnce_ = 0;  // calls that wait
 };
+
+// A byte every tenth of a second, for as long as somebody listens.
+asio::awaitable<void> trickle(http::BodyWriter& writer) {
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  const auto byte = std::make_shared<const std::string>(" ");
+  for (;;) {
+    const bool taken = co_await writer.write(byte);
+    if (!taken) co_return;
+    timer.expires_after(100ms);
+    co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+  }
+}
+
+asio::awaitable<void> cutOff(http::BodyWriter& writer) {
+  const auto half = std::make_shared<const std::string>(R"({"kind":"AdmissionReview","resp)");
+  co_await writer.write(half);
+  throw std::runtime_error("the webhook died");
+}
 
 json::object patch(const std::string& operations) { return {{"patchType", "JSONPatch"}, {"patch", base64Encode(operations)}}; }
 
@@ -243,6 +282,68 @@ TEST(Webhook, ALieIsAFailedCall) {
     install(server, "b", {webhook.webhook("a.b.c", {{"failurePolicy", "Ignore"}})});
     EXPECT_EQ(server.ask("POST", kPods, kPod).status, 201);
   }
+}
+
+TEST(Webhook, AnAnswerWithoutEndOrMeasureCostsItsTimeoutAndNothingElse) {
+  struct Case {
+    const char* why;
+    std::function<void(TestWebhook&)> spoil;
+    const char* says;
+  };
+  const Case cases[] = {
+      {"ten megabytes", [](TestWebhook& webhook) { webhook.raw = std::pair(200, std::string(10 << 20, ' ')); },
+       "is larger than 8388608 bytes"},
+      {"garbage", [](TestWebhook& webhook) { webhook.raw = std::pair(200, std::string("\x00\xff\xfe{", 4)); }, "json parse error"},
+      {"a slow trickle", [](TestWebhook& webhook) { webhook.stream = trickle; }, "context deadline exceeded"},
+      {"an end in the middle", [](TestWebhook& webhook) { webhook.stream = cutOff; }, "reset the stream"}};
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.why);
+    TestWebhook webhook, good;
+    c.spoil(webhook);
+    TestServer server;
+    install(server, "a", {webhook.webhook("a.b.c", {{"timeoutSeconds", 1}})});
+    const Answer refused = server.ask("POST", kPods, kPod);
+    EXPECT_EQ(refused.status, 500);
+    EXPECT_EQ(refused.message().find("Internal error occurred: failed calling webhook \"a.b.c\": failed to call webhook: "), 0u)
+        << refused.message();
+    EXPECT_NE(refused.message().find(c.says), std::string::npos) << refused.message();
+    ASSERT_EQ(server.ask("DELETE", mutatingUrl("a")).status, 200);
+    good.respond = [](const json::object&, const std::string&) {
+      return patch(R"([{"op":"add","path":"/metadata/labels/seen","value":"yes"}])");
+    };
+    install(server, "b", {webhook.webhook("a.b.c", {{"timeoutSeconds", 1}, {"failurePolicy", "Ignore"}}), good.webhook("good.b.c")});
+    const Answer made = server.ask("POST", kPods, kPod);
+    EXPECT_EQ(made.status, 201) << made.text;
+    EXPECT_EQ(textAt(made.body, {"metadata", "labels", "seen"}), "yes") << "the next webhook is asked all the same";
+  }
+}
+
+TEST(Webhook, CallsAtOnceShareAConnectionThatIsKept) {
+  TestWebhook webhook;
+  webhook.slow = true;
+  TestServer server;
+  json::array five;
+  for (const char* name : {"a", "b", "c", "d", "e"}) five.push_back(webhook.webhook(std::string(name) + ".b.c"));
+  installValidating(server, "a", five);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(server.ask("POST", std::string(kPods) + "?dryRun=All", kPod).status, 201);
+  EXPECT_EQ(webhook.mostAtOnce(), 5);
+  std::set<std::string> connections;
+  for (const json::object& each : webhook.asked()) connections.emplace(textAt(each, {"connection"}));
+  ASSERT_EQ(connections.size(), 1u);
+  EXPECT_TRUE(connections.begin()->ends_with("over HTTP/2")) << *connections.begin();
+}
+
+TEST(Webhook, ARestartedOneIsReachedAgain) {
+  TestServer server;
+  TestWebhook webhook;
+  install(server, "a", {webhook.webhook("a.b.c")});
+  ASSERT_EQ(server.ask("POST", std::string(kPods) + "?dryRun=All", kPod).status, 201);
+  const std::function<void()> again = webhook.interrupt();
+  const Answer away = server.ask("POST", std::string(kPods) + "?dryRun=All", kPod);
+  EXPECT_EQ(away.status, 500);
+  EXPECT_NE(away.message().find("connect: connection refused"), std::string::npos) << away.message();
+  again();
+  EXPECT_EQ(server.ask("POST", std::string(kPods) + "?dryRun=All", kPod).status, 201);
 }
 
 TEST(Webhook, APatchThatDoesNotApplyIsRefusedWhateverTheFailurePolicy) {

@@ -1,9 +1,11 @@
 """The pod identity webhook: inside `podpass up`, and alone beside an API server that it reaches by kubeconfig."""
 
 import base64
+import concurrent.futures
 import http.server
 import json
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -12,10 +14,11 @@ import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 import pytest
-from podpass import Standalone, eventually, resident_mb
+from podpass import Call, Credentials, Podpass, Standalone, eventually, resident_mb
 
 ROLE = "arn:aws:iam::210987654321:role/reader"
 ANNOTATED = {"eks.amazonaws.com/role-arn": ROLE}
@@ -98,6 +101,34 @@ def test_a_pod_is_given_its_identity_on_its_way_in(call, namespace):
     opted_out = dict(pod, metadata={"name": "out", "labels": {"eks.amazonaws.com/skip-pod-identity-webhook": "true"}})
     made = call("POST", f"/api/v1/namespaces/{namespace}/pods", opted_out)
     assert "aws-iam-token" not in json.dumps(made.json), made
+
+
+def connections_to(port):
+    """The far ends of established TCP connections to a port of loopback (proc_pid_net(5)); a table that changes may show one twice."""
+    rows = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {remote for _, local, remote, state, *_ in rows if local.endswith(f":{port:04X}") and state == "01"}
+
+
+def test_many_pods_at_once_share_one_connection_to_the_webhook(tmp_path):
+    with Podpass(tmp_path, "--node", "off") as podpass:
+        call = Call(podpass.url, Credentials(podpass.kubeconfig, tmp_path))
+        port = urllib.parse.urlsplit(json.loads((podpass.data / "endpoints.json").read_text())["webhook"]).port
+        eventually(lambda: call("GET", "/api/v1/namespaces/default/serviceaccounts/default").code == 200, what="the default account")
+        make_account(call, "default", "reader", ANNOTATED)
+
+        def create(number):
+            pod = {"metadata": {"name": f"app-{number}"}, "spec": {"serviceAccountName": "reader", "containers": [{"name": "c", "image": "i"}]}}
+            return call("POST", "/api/v1/namespaces/default/pods", pod)
+        seen = set()
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            made = [pool.submit(create, number) for number in range(96)]
+            while not all(each.done() for each in made):
+                seen |= connections_to(port)
+        answers = [each.result() for each in made]
+        assert [answer.code for answer in answers] == [201] * 96
+        assert all("aws-iam-token" in answer.body.decode() for answer in answers), "each was asked about"
+        assert len(seen) == 1
+        assert connections_to(port) == seen, "it is kept"
 
 
 BAD = '{"response":{"uid":"","allowed":false,"status":{"metadata":{},"message":"%s"}}}'

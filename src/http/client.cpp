@@ -1,66 +1,22 @@
 #include "http/client.h"
 
-#include <poll.h>
-
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/ssl/context.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <unordered_set>
 
 #include "base/text.h"
-#include "http/client_exchange.h"
+#include "http/client_connect.h"
 #include "http/client_http2.h"
 #include "http/client_tls.h"
-#include "http/stream_transport.h"
 
 namespace podpass::http {
 namespace {
 
-using asio::ip::tcp;
 using boost::system::error_code;
 using std::chrono::steady_clock;
-
-constexpr std::size_t kLookups = 4;  // names that are resolved at a time: getaddrinfo blocks
-
-struct Connection {
-  explicit Connection(asio::io_context& loop) : timer(loop) {}
-  std::shared_ptr<Transport> transport;
-  std::shared_ptr<const ClientTls> tls;
-  int socket = -1;  // owned by the transport
-  asio::ip::address to;
-  bool used = false;
-  bool http2 = false;
-  asio::steady_timer timer;  // while idle
-
-  // The server has neither closed nor said anything unasked.
-  [[nodiscard]] bool quiet() const {
-    pollfd asked{socket, POLLIN, 0};
-    return ::poll(&asked, 1, 0) == 0;
-  }
-};
-
-// What one `send` is doing right now, and how to end it. Lives on the client's loop.
-struct Running {
-  explicit Running(asio::io_context& loop) : wakeup(loop.get_executor()), timer(loop) {}
-  Wakeup wakeup;                // it waits for a place or for a name
-  asio::steady_timer timer;     // the deadline, or of one attempt to connect
-  std::function<void()> close;  // it waits for the network
-  SteadyTime deadline = kNever;
-  bool retried = false;  // after an HTTP/2 connection did not do it
-  std::optional<Error> ended;
-
-  void end(Error why) {
-    if (ended) return;
-    ended = std::move(why);
-    wakeup.wake();
-    if (close) close();
-  }
-};
-using RunningPtr = std::shared_ptr<Running>;
 
 using Http2Ptr = std::shared_ptr<Http2Connection>;
 
@@ -69,13 +25,13 @@ bool permits(const FetchOptions& options, const asio::ip::address& address) { re
 // One server as seen with one set of beliefs.
 struct Host {
   std::shared_ptr<const ClientTls> tls;
-  std::vector<std::shared_ptr<Connection>> idle;  // the last used is at the end, and used first
-  std::size_t requests = 0;                       // that are not over
-  std::size_t busy = 0;                           // those that have a connection to themselves, or make one
+  std::vector<ConnectionPtr> idle;  // the last used is at the end, and used first
+  std::size_t requests = 0;         // that are not over
+  std::size_t busy = 0;             // those that have a connection to themselves, or make one
   std::vector<Http2Ptr> shared;
   bool multiplex = false;        // HTTP/2 is offered and was not refused
   std::size_t connecting = 0;    // it may become one that all can share
-  std::deque<Running*> waiting;  // only the first is woken: it wakes the next when it has left
+  std::deque<Sending*> waiting;  // only the first is woken: it wakes the next when it has left
 
   [[nodiscard]] Http2Ptr withRoomFor(const FetchOptions& options) const {
     const auto found = std::find_if(shared.begin(), shared.end(),
@@ -134,13 +90,12 @@ class Client::Pool {
     stop();
     asio::post(loop_, [this] { work_.reset(); });
     thread_.join();
-    if (lookups_) lookups_->stop();
   }
 
   void stop() {
     asio::post(loop_, [this] {
       stopping_ = true;
-      for (const RunningPtr& running : running_) running->end(Error{Reason::Unavailable, "the client was stopped"});
+      for (const SendingPtr& running : running_) running->end(Error{Reason::Unavailable, "the client was stopped"});
       std::vector<Http2Ptr> shared;
       for (const auto& [key, host] : hosts_) shared.insert(shared.end(), host->shared.begin(), host->shared.end());
       for (const Http2Ptr& each : shared) each->close();
@@ -150,11 +105,11 @@ class Client::Pool {
 
   template <class Answer>
   void start(std::string url, FetchOptions options, Answer answer) {
-    auto running = std::make_shared<Running>(loop_);
+    auto running = std::make_shared<Sending>(loop_);
     auto slot = asio::get_associated_cancellation_slot(answer);
     if (slot.is_connected())
       slot.assign([weak = std::weak_ptr(running)](asio::cancellation_type) {
-        if (const RunningPtr still = weak.lock())
+        if (const SendingPtr still = weak.lock())
           asio::post(still->timer.get_executor(), [still] { still->end(Error{Reason::Unavailable, "the request was cancelled"}); });
       });
     auto executor = asio::get_associated_executor(answer, loop_.get_executor());
@@ -171,7 +126,7 @@ class Client::Pool {
   }
 
  private:
-  asio::awaitable<Result<Fetched>> run(RunningPtr running, std::string text, FetchOptions options) {
+  asio::awaitable<Result<Fetched>> run(SendingPtr running, std::string text, FetchOptions options) {
     if (stopping_) co_return Error{Reason::Unavailable, "the client was stopped"};
     Result<Url> url = parseUrl(text);
     if (!url) co_return url.error();
@@ -200,10 +155,10 @@ class Client::Pool {
   }
 
   // Ends it with `why` at `when`, unless the timer is set anew or cancelled.
-  static void guard(const RunningPtr& running, SteadyTime when, Error why) {
+  static void guard(const SendingPtr& running, SteadyTime when, Error why) {
     running->timer.expires_at(when);
     running->timer.async_wait([weak = std::weak_ptr(running), why = std::move(why)](error_code cancelled) {
-      if (const RunningPtr still = weak.lock(); still && !cancelled) still->end(why);
+      if (const SendingPtr still = weak.lock(); still && !cancelled) still->end(why);
     });
   }
 
@@ -224,8 +179,8 @@ class Client::Pool {
     if (host->unused()) std::erase_if(hosts_, [&host](const auto& entry) { return entry.second == host; });
   }
 
-  asio::awaitable<Result<Fetched>> stream(RunningPtr running, HostPtr host, Url url, const FetchOptions& options) {
-    Result<std::shared_ptr<Connection>> connection = co_await connect(running, host->tls, url, options);
+  asio::awaitable<Result<Fetched>> stream(SendingPtr running, HostPtr host, Url url, const FetchOptions& options) {
+    Result<ConnectionPtr> connection = co_await connector_.connect(running, host->tls, url, options);
     if (!connection) co_return connection.error();
     Exchange exchange;
     exchange.onHead = [running](int status) {
@@ -234,7 +189,7 @@ class Client::Pool {
     co_return co_await converse((*connection)->transport, url, options, exchange);
   }
 
-  asio::awaitable<Result<Fetched>> exchange(RunningPtr running, HostPtr host, Url url, const FetchOptions& options) {
+  asio::awaitable<Result<Fetched>> exchange(SendingPtr running, HostPtr host, Url url, const FetchOptions& options) {
     for (;;) {
       Result<void> turn = co_await waitForTurn(running, *host, url, options);
       if (!turn) co_return turn.error();
@@ -243,7 +198,7 @@ class Client::Pool {
     }
   }
 
-  asio::awaitable<Result<void>> waitForTurn(RunningPtr running, Host& host, Url url, const FetchOptions& options) {
+  asio::awaitable<Result<void>> waitForTurn(SendingPtr running, Host& host, Url url, const FetchOptions& options) {
     if (running->ended) co_return *running->ended;
     if (host.waiting.empty() && host.admits(options, options_.connectionsPerHost)) co_return Result<void>();
     if (host.waiting.size() >= options_.waitingPerHost)
@@ -257,14 +212,14 @@ class Client::Pool {
     co_return Result<void>();
   }
 
-  asio::awaitable<Attempt> tryOnce(RunningPtr running, HostPtr host, Url url, const FetchOptions& options) {
+  asio::awaitable<Attempt> tryOnce(SendingPtr running, HostPtr host, Url url, const FetchOptions& options) {
     Http2Ptr shared = host->withRoomFor(options);
     if (shared) co_return co_await tryShared(running, shared, url, options);
     ++host->busy;
-    std::shared_ptr<Connection> connection = takeIdle(*host, options);
+    ConnectionPtr connection = takeIdle(*host, options);
     if (!connection) {
       ++host->connecting;
-      Result<std::shared_ptr<Connection>> made = co_await connect(running, host->tls, url, options);
+      Result<ConnectionPtr> made = co_await connector_.connect(running, host->tls, url, options);
       --host->connecting;
       if (!made) {
         release(*host);
@@ -290,8 +245,7 @@ class Client::Pool {
     host.wakeNext();
   }
 
-  asio::awaitable<Attempt> tryAlone(RunningPtr running, HostPtr host, std::shared_ptr<Connection> connection, Url url,
-                                    const FetchOptions& options) {
+  asio::awaitable<Attempt> tryAlone(SendingPtr running, HostPtr host, ConnectionPtr connection, Url url, const FetchOptions& options) {
     running->close = [connection] { connection->transport->close(); };
     Exchange exchange;
     Attempt attempt = co_await converse(connection->transport, url, options, exchange);
@@ -304,7 +258,7 @@ class Client::Pool {
   }
 
   // The connection stays among those of `host` until it is over.
-  Http2Ptr share(const HostPtr& host, const Connection& connection, const Url& url) {
+  Http2Ptr share(const HostPtr& host, const PooledConnection& connection, const Url& url) {
     auto changed = [this, weak = std::weak_ptr(host), tls = connection.tls] {
       const HostPtr still = weak.lock();
       if (!still) return;
@@ -319,7 +273,7 @@ class Client::Pool {
   }
 
   // What the server certainly did not begin with is sent once more, and what is safe to repeat when a connection turned out to be dead.
-  static asio::awaitable<Attempt> tryShared(RunningPtr running, Http2Ptr shared, Url url, const FetchOptions& options) {
+  static asio::awaitable<Attempt> tryShared(SendingPtr running, Http2Ptr shared, Url url, const FetchOptions& options) {
     const bool kept = shared->used();
     const std::shared_ptr<Http2Connection::Call> call = shared->begin(url, options);
     running->close = [shared, call] { shared->giveUp(call); };
@@ -331,9 +285,9 @@ class Client::Pool {
     co_return attempt;
   }
 
-  static std::shared_ptr<Connection> takeIdle(Host& host, const FetchOptions& options) {
+  static ConnectionPtr takeIdle(Host& host, const FetchOptions& options) {
     while (!host.idle.empty()) {
-      std::shared_ptr<Connection> connection = std::move(host.idle.back());
+      ConnectionPtr connection = std::move(host.idle.back());
       host.idle.pop_back();
       connection->timer.cancel();
       if (connection->quiet() && permits(options, connection->to)) return connection;
@@ -341,7 +295,7 @@ class Client::Pool {
     return nullptr;
   }
 
-  void keep(const HostPtr& host, std::shared_ptr<Connection> connection) {
+  void keep(const HostPtr& host, ConnectionPtr connection) {
     connection->used = true;
     connection->timer.expires_after(options_.idle);
     connection->timer.async_wait([this, weakHost = std::weak_ptr(host), weak = std::weak_ptr(connection)](error_code cancelled) {
@@ -353,112 +307,14 @@ class Client::Pool {
     host->idle.push_back(std::move(connection));
   }
 
-  asio::awaitable<Result<std::shared_ptr<Connection>>> connect(RunningPtr running, std::shared_ptr<const ClientTls> tls, Url url,
-                                                               const FetchOptions& options) {
-    Result<std::vector<asio::ip::address>> addresses = co_await resolve(running, url.host, options);
-    if (running->ended) co_return *running->ended;
-    if (!addresses) co_return addresses.error();
-    Result<Socket> socket = co_await connectAny(running, *std::move(addresses), url);
-    if (running->ended) co_return *running->ended;
-    if (!socket) co_return socket.error();
-    keepAlive(*socket);
-    auto connection = std::make_shared<Connection>(loop_);
-    connection->socket = (*socket).native_handle();
-    error_code gone;
-    connection->to = (*socket).remote_endpoint(gone).address();
-    if (gone) co_return Error{Reason::Unavailable, "the connection to " + url.authority + " was closed"};
-    if (!url.secure) {
-      connection->transport = std::make_shared<StreamTransport<Socket>>(*std::move(socket));
-      running->close = [transport = connection->transport] { transport->close(); };
-      co_return connection;
-    }
-    connection->tls = tls;
-    const auto transport = std::make_shared<StreamTransport<TlsStream>>(*std::move(socket), SSL_new(tls->context.get()));
-    connection->transport = transport;
-    running->close = [transport] { transport->close(); };
-    SSL* ssl = transport->stream().native_handle();
-    const std::string& name = options.serverName.empty() ? url.host : options.serverName;
-    ChainVerdict verdict;
-    if (!expectServer(ssl, name, verdict)) co_return Error{Reason::BadRequest, "not a host name: " + quoted(name)};
-    const auto [failed] = co_await transport->stream().async_handshake(asio::ssl::stream_base::client, asio::as_tuple(asio::use_awaitable));
-    if (running->ended) co_return *running->ended;
-    if (failed) co_return handshakeFailure(ssl, url.authority, name, verdict, failed.message());
-    connection->http2 = negotiatedHttp2(ssl);
-    co_return connection;
-  }
-
-  struct Lookup {
-    bool done = false;
-    error_code failed;
-    std::vector<asio::ip::address> addresses;
-  };
-
-  // getaddrinfo cannot be interrupted: it is left behind when the request ends before.
-  asio::awaitable<Result<std::vector<asio::ip::address>>> resolve(RunningPtr running, std::string host, const FetchOptions& options) {
-    error_code notAnAddress;
-    const asio::ip::address literal = asio::ip::make_address(host, notAnAddress);
-    if (!notAnAddress) co_return allowedOf({literal}, host, options);
-    if (!lookups_) lookups_.emplace(kLookups);
-    const auto lookup = std::make_shared<Lookup>();
-    asio::post(*lookups_, [this, running, lookup, host] {
-      Lookup found;
-      tcp::resolver resolver(*lookups_);
-      for (const auto& entry : resolver.resolve(host, "", found.failed)) found.addresses.push_back(entry.endpoint().address());
-      found.done = true;
-      asio::post(loop_, [running, lookup, found = std::move(found)] {
-        *lookup = found;
-        running->wakeup.wake();
-      });
-    });
-    while (!lookup->done && !running->ended) co_await running->wakeup.wait();
-    if (running->ended) co_return *running->ended;
-    if (lookup->failed) co_return Error{Reason::Unavailable, "cannot resolve " + host + ": " + lookup->failed.message()};
-    co_return allowedOf(std::move(lookup->addresses), host, options);
-  }
-
-  Result<std::vector<asio::ip::address>> allowedOf(std::vector<asio::ip::address> addresses, const std::string& host,
-                                                   const FetchOptions& options) const {
-    const std::string first = addresses.empty() ? "" : addresses.front().to_string();
-    for (const auto* allowed : {&options_.allowed, &options.allowed})
-      if (*allowed) std::erase_if(addresses, [allowed](const asio::ip::address& address) { return !(*allowed)(address); });
-    if (addresses.empty())
-      return Error{Reason::Forbidden, "the address " + first + " of " + host + " is excluded", "allow it, if it is meant"};
-    return addresses;
-  }
-
-  // One after the other; a silent one gets its share of the time that is left, so that the next has a chance.
-  asio::awaitable<Result<Socket>> connectAny(RunningPtr running, std::vector<asio::ip::address> addresses, Url url) {
-    const auto port = static_cast<unsigned short>(std::strtoul(url.port.c_str(), nullptr, 10));
-    std::string problem;
-    for (std::size_t i = 0; i < addresses.size() && !running->ended; ++i) {
-      const auto socket = std::make_shared<Socket>(loop_);
-      const auto close = [weak = std::weak_ptr(socket)] {
-        error_code ignored;
-        if (const std::shared_ptr<Socket> still = weak.lock()) still->close(ignored);
-      };
-      const SteadyTime now = steady_clock::now();
-      asio::steady_timer attempt(loop_, now + (running->deadline - now) / static_cast<int>(addresses.size() - i));
-      attempt.async_wait([close](error_code cancelled) {
-        if (!cancelled) close();
-      });
-      running->close = close;
-      const tcp::endpoint endpoint(addresses[i], port);
-      const auto [failed] = co_await socket->async_connect(endpoint, asio::as_tuple(asio::use_awaitable));
-      running->close = nullptr;
-      if (!failed) co_return std::move(*socket);
-      problem = failed == asio::error::operation_aborted ? "no answer from " + addresses[i].to_string() : failed.message();
-    }
-    co_return Error{Reason::Unavailable, "cannot connect to " + url.authority + ": " + problem};
-  }
-
   const ClientOptions options_;
   asio::io_context loop_{1};
-  asio::executor_work_guard<LoopExecutor> work_{loop_.get_executor()};
+  asio::executor_work_guard<asio::io_context::executor_type> work_{loop_.get_executor()};
   // Below here on the loop only.
   std::map<std::string, HostPtr> hosts_;
-  std::unordered_set<RunningPtr> running_;
+  std::unordered_set<SendingPtr> running_;
   bool stopping_ = false;
-  std::optional<asio::thread_pool> lookups_;
+  Connector connector_{loop_, options_.allowed};
   std::thread thread_;
 };
 

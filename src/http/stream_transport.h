@@ -8,7 +8,7 @@
 
 #include "http/connection.h"
 
-// The transport over a real socket, plain or TLS, for the server and the client. Heavy: included by their two .cpp only.
+// The transport over a real socket, plain or TLS, for the server and the client. Heavy: few .cpp include it.
 namespace podpass::http {
 
 using LoopExecutor = asio::io_context::executor_type;

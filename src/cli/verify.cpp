@@ -60,6 +60,8 @@ int serve(const Options& options) {
   std::fflush(stdout);
   stop.wait();
   server->stop(std::chrono::seconds(2));
+  party.stop();
+  pool.join();  // what it still does answers to the server's loops
   return kYes;
 }
 

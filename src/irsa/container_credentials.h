@@ -41,7 +41,9 @@ class ContainerCredentials {
   ContainerCredentials(api::Client& client, std::shared_ptr<const CredentialKeys> keys, const StsDirectory& directory,
                        StsRefusalLog& refusals, const Clock& clock, ContainerCredentialsOptions options)
       : client_(client), keys_(std::move(keys)), directory_(directory), refusals_(refusals), clock_(clock), options_(std::move(options)) {}
-  ~ContainerCredentials() { pool_.join(); }
+  ~ContainerCredentials() { stop(); }
+  // Waits for what is on the pool. Called when no more requests come, and while the loops that wait for answers are still there.
+  void stop() { pool_.join(); }
 
   http::asio::awaitable<http::Response> handle(std::shared_ptr<const http::Request> request);
 

@@ -184,6 +184,9 @@ void StsServer::stop() {
   for (const std::unique_ptr<http::Server>* server :
        {&parts_->secondProxy, &parts_->proxy, &parts_->tlsServer, &parts_->second, &parts_->server})
     if (*server) (*server)->stop(1s);
+  parts_->relyingParty.stop();
+  parts_->pool.join();  // what it still does answers to the servers' loops
+  for (const std::unique_ptr<ContainerCredentials>& each : parts_->containers) each->stop();
   parts_->directory.stop();
   parts_->refusals.stop();
 }

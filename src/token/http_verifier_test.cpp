@@ -81,6 +81,8 @@ TEST(HttpVerifier, AnswersProxiesBeforeTheyLetARequestThrough) {
   EXPECT_EQ(answer.status, 503) << "an outage is not a bad token";
   EXPECT_NE(answer.body.find(R"("failedCheck":"discovery")"), std::string::npos) << answer.body;
   server->stop(0ms);
+  party.stop();
+  pool.join();
 }
 
 TEST(HttpVerifier, LetsThroughWhomItWasTold) {

@@ -40,15 +40,19 @@ class Gate {
       open_ = true;
       waiting.swap(waiting_);
     }
-    for (const auto& goOn : waiting) goOn();
+    for (auto& goOn : waiting) goOn();
   }
 
  private:
   template <class Answer>
   void add(Answer answer) {
-    auto work = asio::make_work_guard(asio::get_associated_executor(answer));
+    const auto executor = asio::get_associated_executor(answer);
+    auto work = asio::make_work_guard(executor);
     auto kept = std::make_shared<Answer>(std::move(answer));
-    std::function<void()> goOn = [work, kept] { asio::post(work.get_executor(), [kept] { std::move (*kept)(); }); };
+    // Nothing that holds on to the loop of who waits is left here: it may end, and be gone, as soon as it has gone on.
+    std::function<void()> goOn = [executor, work = std::move(work), kept = std::move(kept)]() mutable {
+      asio::post(executor, [work = std::move(work), kept = std::move(kept)] { std::move (*kept)(); });
+    };
     const std::lock_guard lock(mutex_);
     if (open_)
       goOn();
@@ -268,7 +272,9 @@ class RelyingParty::Issuers : public std::enable_shared_from_this<Issuers> {
 RelyingParty::RelyingParty(asio::thread_pool& pool, const Clock& clock, http::AddressRules rules)
     : issuers_(std::make_shared<Issuers>(pool, clock, std::move(rules))) {}
 
-RelyingParty::~RelyingParty() { issuers_->stop(); }
+RelyingParty::~RelyingParty() { stop(); }
+
+void RelyingParty::stop() { issuers_->stop(); }
 
 Result<void> RelyingParty::trust(std::vector<TrustedIssuer> issuers) { return issuers_->trust(std::move(issuers)); }
 

@@ -23,9 +23,13 @@ class RelyingParty {
   // `rules`: what may be fetched from, asked of the address that is connected to. Besides, the document of an issuer elsewhere cannot lead
   // to keys on this machine or in private networks (http::Reach), unless a given rule allows them.
   RelyingParty(boost::asio::thread_pool& pool, const Clock& clock, http::AddressRules rules = {});
-  ~RelyingParty();
+  ~RelyingParty();  // stops
   RelyingParty(const RelyingParty&) = delete;
   RelyingParty& operator=(const RelyingParty&) = delete;
+
+  // Ends the fetches that are under way, and all later ones at once. Whoever verifies on loops of its own calls this and joins the pool
+  // before the loops go.
+  void stop();
 
   // Replaces the set of issuers. Keys of those that stay as they were are kept. BadRequest, and no change: a URL or JWKS that cannot be
   // used, or one URL twice.

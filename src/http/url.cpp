@@ -19,6 +19,9 @@ Result<Url> parseUrl(const std::string& text) {
   if (view.encoded_host().empty()) return Error{Reason::BadRequest, "the URL has no host: " + quoted(text)};
   url.host = view.host_address();
   url.port = view.has_port() && !view.port().empty() ? std::string(view.port()) : (url.secure ? "443" : "80");
+  // Boost.URL takes what is no digit of the port for the path
+  const bool pathBegins = view.encoded_path().empty() || view.encoded_path().starts_with('/');
+  if (!pathBegins || url.port.size() > 5 || std::stoul(url.port) > 65535) return Error{Reason::BadRequest, "no such port: " + quoted(text)};
   url.authority = std::string(view.encoded_host_and_port());
   url.target = std::string(view.encoded_path().empty() ? "/" : view.encoded_path());
   if (view.has_query()) url.target += "?" + std::string(view.encoded_query());

@@ -18,10 +18,11 @@ Key rsaKey() { return *makeKey(*crypto::KeyPair::fromPrivatePem(test::kRsaPem));
 Key ecKey() { return *makeKey(*crypto::KeyPair::fromPrivatePem(test::kEcPem)); }
 
 TEST(StrictObject, CountsTheMembersAndNothingElse) {
-  for (const char* good : {R"({})", R"({"a:":":","b\"":"\":\\","c":[{"a":1},{"a":":"}],"\\":{"a":{}}})", "{\"a\"\t:\n1 , \"b\" : \"\\\\\"}"})
+  for (const char* good :
+       {R"({})", R"({"a:":":","b\"":"\":\\","c":[{"a":1},{"a":":"}],"\\":{"a":{}}})", "{\"a\"\t:\n1 , \"b\" : \"\\\\\"}"})
     EXPECT_TRUE(parseStrictObject(good)) << good;
-  for (const char* twice : {R"({"a":{"b":1,"c":2},"a":3})", R"({"a":3,"a":{"b":1}})", R"({"a":[{"b":":","b":1}]})", R"({"":1,"":2})",
-                            R"({"a\\":1,"a\\":2})"})
+  for (const char* twice :
+       {R"({"a":{"b":1,"c":2},"a":3})", R"({"a":3,"a":{"b":1}})", R"({"a":[{"b":":","b":1}]})", R"({"":1,"":2})", R"({"a\\":1,"a\\":2})"})
     EXPECT_FALSE(parseStrictObject(twice)) << twice;
 }
 

@@ -338,6 +338,7 @@ void ControlPlane::stop() {
   if (controllers_) controllers_->stop();
   if (signingKeys_) signingKeys_->stop();
   if (externalSigner_) externalSigner_->stop();
+  for (const std::unique_ptr<http::Server>& each : otherListeners_) each->stop(2s);
   if (discoveryListener_) discoveryListener_->stop(2s);
   if (listener_) listener_->stop(2s);
   if (inventory_) inventory_->stop();
@@ -347,11 +348,12 @@ std::unique_ptr<api::Client> ControlPlane::clientOf(auth::User user) {
   return std::make_unique<server::LocalClient>(std::move(user), *registry_, *apiServer_, *authorizer_);
 }
 
-Result<std::unique_ptr<http::Server>> ControlPlane::serveAlsoOn(const std::string& bind, unsigned short port) {
+Result<unsigned short> ControlPlane::serveAlsoOn(const std::string& bind, unsigned short port) {
   std::unique_ptr<http::Server> listener =
       http::makeServer({.bind = bind, .port = port, .tls = tls_, .threads = 1, .limits = {}}, handler_);
   if (Result<void> started = listener->start(); !started) return started.error();
-  return listener;
+  otherListeners_.push_back(std::move(listener));
+  return otherListeners_.back()->port();
 }
 
 Result<void> ControlPlane::writeEndpoints(json::object more) const {

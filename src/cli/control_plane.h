@@ -87,8 +87,8 @@ class ControlPlane {
   [[nodiscard]] std::unique_ptr<api::Client> clientOf(auth::User user);
   [[nodiscard]] const token::Verifier& verifier() const { return *verifier_; }
   void setNodeAccess(api::NodeAccess* access) { apiServer_->setNodeAccess(access); }
-  // The same API on one more address; port 0: a free one. The caller stops it, before stop().
-  [[nodiscard]] Result<std::unique_ptr<http::Server>> serveAlsoOn(const std::string& bind, unsigned short port);
+  // The same API on one more address, until stop(); port 0: a free one. Gives the port.
+  [[nodiscard]] Result<unsigned short> serveAlsoOn(const std::string& bind, unsigned short port);
   // Where users find it: what has been written besides, such as `webhook` and `sts`, is in `more`.
   Result<void> writeEndpoints(json::object more) const;
   // For people, once everything runs: where, with which kubeconfig, what to try, how to stop.
@@ -124,8 +124,10 @@ class ControlPlane {
   http::TlsFiles tls_;
   std::promise<server::ApiServer*> ready_;
   http::Handler handler_;
+  // Above the API server, whose pools answer to their loops.
   std::unique_ptr<http::Server> listener_;
-  std::unique_ptr<http::Server> discoveryListener_;  // null: none was asked for
+  std::unique_ptr<http::Server> discoveryListener_;            // null: none was asked for
+  std::vector<std::unique_ptr<http::Server>> otherListeners_;  // of serveAlsoOn()
   std::string host_, url_, discoveryUrl_;
   std::vector<std::string> issuers_;
   std::unique_ptr<server::Registry> registry_;

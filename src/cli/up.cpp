@@ -35,7 +35,7 @@ struct EndOfRehearsal {
 struct PodSide {
   std::string host;
   unsigned short port = 0;
-  std::unique_ptr<http::Server> listener = nullptr;  // null: the main one listens there, or there is no bridge of ours
+  bool isApart = false;  // no listener of the users' is there
 };
 
 PodSide serveForPods(ControlPlane& control, const std::string& bind, const node::ContainerdPlaces& places) {
@@ -44,9 +44,9 @@ PodSide serveForPods(ControlPlane& control, const std::string& bind, const node:
   if (possible && bind == "0.0.0.0") return {places.gateway, port};
   for (const unsigned short wanted : {port, static_cast<unsigned short>(0)}) {  // the same port when nobody has it on all addresses
     if (!possible) break;
-    Result<std::unique_ptr<http::Server>> listener = control.serveAlsoOn(places.gateway, wanted);
-    if (listener) return {places.gateway, (*listener)->port(), *std::move(listener)};
-    if (wanted == 0) possible = listener.error();
+    const Result<unsigned short> served = control.serveAlsoOn(places.gateway, wanted);
+    if (served) return {places.gateway, *served, true};
+    if (wanted == 0) possible = served.error();
   }
   log::warn("pods cannot reach the API server", {{"err", log::chain(possible.error())}});
   return {control.host(), port};
@@ -145,7 +145,7 @@ Result<void> up(const UpOptions& options) {
   std::unique_ptr<node::Agent> agent;
   PodSide podSide{control.host(), control.port()};
   if (ownContainerd) podSide = serveForPods(control, flags.bind, places);
-  if (podSide.listener) {
+  if (podSide.isApart) {
     const Result<irsa::StsServer::Urls> there = (*sts)->serveAlsoOn(podSide.host);
     if (!there) log::warn("pods cannot reach the STS", {{"err", log::chain(there.error())}});
     if (there) endpoints["stsForPods"] = there->sts;
@@ -191,7 +191,6 @@ Result<void> up(const UpOptions& options) {
   if (agent) agent->stop();
   if (webhook) webhook->stop(2s);
   (*sts)->stop();
-  if (podSide.listener) podSide.listener->stop(2s);
   control.stop();
   control.setNodeAccess(nullptr);
   return {};

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "base/text.h"
+#include "crypto/freeing.h"
 
 namespace podpass::crypto {
 namespace {
@@ -17,10 +18,7 @@ constexpr int kChunk = 1 << 30;  // OpenSSL counts in int
 const unsigned char* bytesOf(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
 unsigned char* bytesOf(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
 
-struct FreeCipher {
-  void operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }
-};
-using Cipher = std::unique_ptr<EVP_CIPHER_CTX, FreeCipher>;
+using Cipher = std::unique_ptr<EVP_CIPHER_CTX, Freeing<EVP_CIPHER_CTX_free>>;
 
 }  // namespace
 

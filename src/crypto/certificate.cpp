@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "crypto/freeing.h"
 
 namespace podpass::crypto {
 namespace {
@@ -17,13 +18,9 @@ namespace {
 constexpr std::chrono::hours kBackdate{1};  // a peer's clock may be behind ours
 constexpr std::chrono::hours kAuthorityLife{24 * 3650};
 
-struct Free {
-  void operator()(X509* certificate) const { X509_free(certificate); }
-  void operator()(BIO* bio) const { BIO_free_all(bio); }
-  void operator()(X509_EXTENSION* extension) const { X509_EXTENSION_free(extension); }
-};
-using Certificate = std::unique_ptr<X509, Free>;
-using Bio = std::unique_ptr<BIO, Free>;
+using Certificate = std::unique_ptr<X509, Freeing<X509_free>>;
+using Bio = std::unique_ptr<BIO, Freeing<BIO_free_all>>;
+using Extension = std::unique_ptr<X509_EXTENSION, Freeing<X509_EXTENSION_free>>;
 
 // False for more than 64 characters (RFC 5280, ub-common-name): a subject without one of its groups must not be issued.
 bool addName(X509_NAME* name, const char* type, const std::string& value) {
@@ -43,7 +40,7 @@ bool extend(X509* certificate, X509* issuer, int nid, const std::string& value) 
   X509V3_CTX context;
   X509V3_set_ctx_nodb(&context);
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  const std::unique_ptr<X509_EXTENSION, Free> extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
+  const Extension extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
   return extension && X509_add_ext(certificate, extension.get(), -1) == 1;
 }
 

@@ -15,18 +15,12 @@
 #include <mutex>
 
 #include "base/text.h"
+#include "crypto/freeing.h"
 #include "crypto/rsa_generation.h"
 
 namespace podpass::crypto {
 namespace {
 
-template <auto Free>
-struct Freeing {
-  template <class T>
-  void operator()(T* thing) const {
-    Free(thing);
-  }
-};
 using Bio = std::unique_ptr<BIO, Freeing<BIO_free_all>>;
 using BigNumber = std::unique_ptr<BIGNUM, Freeing<BN_free>>;
 using Context = std::unique_ptr<EVP_PKEY_CTX, Freeing<EVP_PKEY_CTX_free>>;

@@ -8,19 +8,14 @@
 #include <memory>
 #include <thread>
 
+#include "crypto/freeing.h"
+
 namespace podpass::crypto {
 namespace {
 
 constexpr BN_ULONG kExponent = 65537;
 constexpr int kAttempts = 8;  // a prime is unfit once in 65537, and two are too near to each other once in 2^100
 
-template <auto Free>
-struct Freeing {
-  template <class T>
-  void operator()(T* thing) const {
-    Free(thing);
-  }
-};
 using Number = std::unique_ptr<BIGNUM, Freeing<BN_clear_free>>;
 using Scratch = std::unique_ptr<BN_CTX, Freeing<BN_CTX_free>>;
 using Builder = std::unique_ptr<OSSL_PARAM_BLD, Freeing<OSSL_PARAM_BLD_free>>;

@@ -2,12 +2,14 @@
 
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
 #include <unordered_set>
 
 #include "base/text.h"
+#include "base/waiting_caller.h"
 #include "http/client_connect.h"
 #include "http/client_http2.h"
 #include "http/client_tls.h"
@@ -112,15 +114,15 @@ class Client::Pool {
         if (const SendingPtr still = weak.lock())
           asio::post(still->timer.get_executor(), [still] { still->end(Error{Reason::Unavailable, "the request was cancelled"}); });
       });
-    auto executor = asio::get_associated_executor(answer, loop_.get_executor());
-    auto over = [answer = std::move(answer), work = asio::make_work_guard(executor), slot](std::exception_ptr thrown,
-                                                                                           Result<Fetched> fetched) mutable {
+    const auto executor = asio::get_associated_executor(answer, loop_.get_executor());
+    auto back = [answer = std::move(answer), slot](Result<Fetched> got) mutable {
+      if (slot.is_connected()) slot.clear();
+      std::move(answer)(std::move(got));
+    };
+    auto over = [caller = WaitingCaller(asio::bind_executor(executor, std::move(back)))](std::exception_ptr thrown,
+                                                                                         Result<Fetched> fetched) mutable {
       if (thrown) fetched = Error{Reason::Internal, "the request ended with an exception"};
-      auto back = [answer = std::move(answer), fetched = std::move(fetched), slot]() mutable {
-        if (slot.is_connected()) slot.clear();
-        std::move(answer)(std::move(fetched));
-      };
-      asio::post(work.get_executor(), std::move(back));
+      caller.goOn(std::move(fetched));
     };
     asio::co_spawn(loop_, run(running, std::move(url), std::move(options)), std::move(over));
   }

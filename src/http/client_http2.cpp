@@ -80,36 +80,14 @@ bool Http2Connection::start() {
 }
 
 bool Http2Connection::open() {
-  using Self = Http2Connection;
-  nghttp2_session_callbacks* raw = nullptr;
-  if (nghttp2_session_callbacks_new(&raw) != 0) return false;
-  const Http2Callbacks callbacks(raw);
-  nghttp2_session_callbacks_set_on_begin_headers_callback(raw, [](nghttp2_session*, const nghttp2_frame* frame, void* self) {
-    return static_cast<Self*>(self)->beginHeaders(frame->hd.stream_id);
-  });
-  nghttp2_session_callbacks_set_on_header_callback(
-      raw, [](nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name, std::size_t nameSize, const std::uint8_t* value,
-              std::size_t valueSize, std::uint8_t, void* self) {
-        return static_cast<Self*>(self)->header(frame->hd.stream_id, {reinterpret_cast<const char*>(name), nameSize},
-                                                {reinterpret_cast<const char*>(value), valueSize});
-      });
-  nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
-      raw, [](nghttp2_session*, std::uint8_t, std::int32_t id, const std::uint8_t* data, std::size_t size, void* self) {
-        return static_cast<Self*>(self)->data(id, {reinterpret_cast<const char*>(data), size});
-      });
-  nghttp2_session_callbacks_set_on_frame_recv_callback(
-      raw, [](nghttp2_session*, const nghttp2_frame* frame, void* self) { return static_cast<Self*>(self)->received(*frame); });
-  nghttp2_session_callbacks_set_on_frame_send_callback(
-      raw, [](nghttp2_session*, const nghttp2_frame* frame, void* self) { return static_cast<Self*>(self)->sent(*frame); });
-  nghttp2_session_callbacks_set_on_stream_close_callback(
-      raw, [](nghttp2_session*, std::int32_t id, std::uint32_t code, void* self) { return static_cast<Self*>(self)->closed(id, code); });
-
+  const Http2Callbacks callbacks = http2Callbacks<Http2Connection>();
+  if (!callbacks) return false;
   nghttp2_option* rawOption = nullptr;
   if (nghttp2_option_new(&rawOption) != 0) return false;
   const Http2Option option(rawOption);
   nghttp2_option_set_no_closed_streams(rawOption, 1);
   nghttp2_session* session = nullptr;
-  if (nghttp2_session_client_new2(&session, raw, this, rawOption) != 0) return false;
+  if (nghttp2_session_client_new2(&session, callbacks.get(), this, rawOption) != 0) return false;
   session_.reset(session);
   const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
                                              {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, static_cast<std::uint32_t>(kStreamWindow)},
@@ -186,8 +164,8 @@ void Http2Connection::giveUp(const CallPtr& call) {
   if (heard_ < call->begun) probe();
 }
 
-int Http2Connection::beginHeaders(std::int32_t id) {
-  const CallPtr call = find(id);
+int Http2Connection::beginHeaders(const nghttp2_frame& frame) {
+  const CallPtr call = find(frame.hd.stream_id);
   if (!call || call->headDone) return 0;
   call->fetched.headers = {};  // those before were informational
   call->headSize = 0;
@@ -195,8 +173,8 @@ int Http2Connection::beginHeaders(std::int32_t id) {
   return 0;
 }
 
-int Http2Connection::header(std::int32_t id, std::string_view name, std::string_view value) {
-  const CallPtr call = find(id);
+int Http2Connection::header(const nghttp2_frame& frame, std::string_view name, std::string_view value) {
+  const CallPtr call = find(frame.hd.stream_id);
   if (!call || call->headDone || call->done()) return 0;  // a trailer must not pass for a header
   call->headSize += name.size() + value.size() + 32;      // as RFC 9113 §6.5.2 counts
   if (call->headSize > kMaxHead)

@@ -54,8 +54,9 @@ class Http2Connection : public std::enable_shared_from_this<Http2Connection> {
   bool submit(Call& call, const Url& url);
 
   // What nghttp2 tells.
-  int beginHeaders(std::int32_t id);
-  int header(std::int32_t id, std::string_view name, std::string_view value);
+  friend Http2Callbacks http2Callbacks<Http2Connection>();
+  int beginHeaders(const nghttp2_frame& frame);
+  int header(const nghttp2_frame& frame, std::string_view name, std::string_view value);
   int data(std::int32_t id, std::string_view bytes);
   int received(const nghttp2_frame& frame);
   int headersReceived(std::int32_t id, bool ends);

@@ -21,6 +21,7 @@
 
 #include "base/text.h"
 #include "http/test_certificates.h"
+#include "http/test_listener.h"
 
 namespace podpass::http {
 namespace {
@@ -35,24 +36,15 @@ class Scripted {
  public:
   using Behaviour = std::function<void(int socket)>;
   explicit Scripted(std::vector<Behaviour> behaviours) : behaviours_(std::move(behaviours)) {
-    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(::listen(listener_, 16), 0);
-    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
     thread_ = std::thread([this] { run(); });
   }
   ~Scripted() {
     stopping_ = true;
-    ::shutdown(listener_, SHUT_RDWR);
+    ::shutdown(listener_.socket, SHUT_RDWR);
     thread_.join();
-    ::close(listener_);
+    ::close(listener_.socket);
   }
-  [[nodiscard]] std::string url(const std::string& path = "/") const { return "http://127.0.0.1:" + std::to_string(port_) + path; }
+  [[nodiscard]] std::string url(const std::string& path = "/") const { return "http://127.0.0.1:" + std::to_string(listener_.port) + path; }
   [[nodiscard]] int connections() const { return connections_; }
 
   // Until the blank line of a request's head; "" when the client went.
@@ -75,7 +67,7 @@ class Scripted {
  private:
   void run() {
     while (!stopping_) {
-      const int socket = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      const int socket = ::accept4(listener_.socket, nullptr, nullptr, SOCK_CLOEXEC);
       if (socket < 0) continue;
       const std::size_t number = static_cast<std::size_t>(connections_++);
       behaviours_[std::min(number, behaviours_.size() - 1)](socket);
@@ -84,8 +76,7 @@ class Scripted {
   }
 
   std::vector<Behaviour> behaviours_;
-  int listener_ = -1;
-  unsigned short port_ = 0;
+  const Listener listener_ = listenOnLoopback();
   std::atomic<int> connections_{0};
   std::atomic<bool> stopping_{false};
   std::thread thread_;

@@ -141,29 +141,11 @@ class Http2 {
   }
 
  private:
-  bool open() {
-    nghttp2_session_callbacks* raw = nullptr;
-    if (nghttp2_session_callbacks_new(&raw) != 0) return false;
-    const Http2Callbacks callbacks(raw);
-    nghttp2_session_callbacks_set_on_begin_headers_callback(
-        raw, [](nghttp2_session*, const nghttp2_frame* frame, void* self) { return static_cast<Http2*>(self)->beginHeaders(*frame); });
-    nghttp2_session_callbacks_set_on_header_callback(
-        raw, [](nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name, std::size_t nameSize, const std::uint8_t* value,
-                std::size_t valueSize, std::uint8_t, void* self) {
-          return static_cast<Http2*>(self)->header(*frame, {reinterpret_cast<const char*>(name), nameSize},
-                                                   {reinterpret_cast<const char*>(value), valueSize});
-        });
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
-        raw, [](nghttp2_session*, std::uint8_t, std::int32_t id, const std::uint8_t* data, std::size_t size, void* self) {
-          return static_cast<Http2*>(self)->data(id, {reinterpret_cast<const char*>(data), size});
-        });
-    nghttp2_session_callbacks_set_on_frame_recv_callback(
-        raw, [](nghttp2_session*, const nghttp2_frame* frame, void* self) { return static_cast<Http2*>(self)->received(*frame); });
-    nghttp2_session_callbacks_set_on_frame_send_callback(
-        raw, [](nghttp2_session*, const nghttp2_frame* frame, void* self) { return static_cast<Http2*>(self)->sent(*frame); });
-    nghttp2_session_callbacks_set_on_stream_close_callback(
-        raw, [](nghttp2_session*, std::int32_t id, std::uint32_t, void* self) { return static_cast<Http2*>(self)->closed(id); });
+  friend Http2Callbacks http2Callbacks<Http2>();
 
+  bool open() {
+    const Http2Callbacks callbacks = http2Callbacks<Http2>();
+    if (!callbacks) return false;
     nghttp2_option* rawOption = nullptr;
     if (nghttp2_option_new(&rawOption) != 0) return false;
     const Http2Option option(rawOption);
@@ -172,7 +154,7 @@ class Http2 {
     nghttp2_option_set_stream_reset_rate_limit(rawOption, 10 * static_cast<std::uint64_t>(kNuisanceBurst),
                                                10 * static_cast<std::uint64_t>(kNuisancePerSecond));
     nghttp2_session* session = nullptr;
-    if (nghttp2_session_server_new2(&session, raw, this, rawOption) != 0) return false;
+    if (nghttp2_session_server_new2(&session, callbacks.get(), this, rawOption) != 0) return false;
     session_.reset(session);
 
     const nghttp2_settings_entry settings[] = {
@@ -307,7 +289,7 @@ class Http2 {
     return 0;
   }
 
-  int closed(std::int32_t id) {
+  int closed(std::int32_t id, std::uint32_t) {
     const auto found = streams_.find(id);
     if (found == streams_.end()) return 0;
     const std::shared_ptr<Stream> stream = found->second;

@@ -12,6 +12,7 @@
 
 #include "http/test_certificates.h"
 #include "http/test_frames.h"
+#include "http/test_listener.h"
 
 // A server of HTTP/2 for tests that says what no library would say.
 namespace podpass::http {
@@ -108,29 +109,22 @@ class FrameServer {
     EXPECT_EQ(SSL_CTX_use_certificate_chain_file(context_, files.certificate.c_str()), 1);
     EXPECT_EQ(SSL_CTX_use_PrivateKey_file(context_, files.key.c_str(), SSL_FILETYPE_PEM), 1);
     SSL_CTX_set_alpn_select_cb(context_, choose, &protocol_);
-    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(::listen(listener_, 16), 0);
-    ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
     accepting_ = std::thread([this] { accept(); });
   }
   explicit FrameServer(Behaviour behaviour) : FrameServer(std::vector{std::move(behaviour)}) {}
   ~FrameServer() {
     stopping_ = true;
-    ::shutdown(listener_, SHUT_RDWR);
+    ::shutdown(listener_.socket, SHUT_RDWR);
     accepting_.join();
     for (std::thread& each : serving_) each.join();
-    ::close(listener_);
+    ::close(listener_.socket);
     SSL_CTX_free(context_);
   }
   FrameServer(const FrameServer&) = delete;
   FrameServer& operator=(const FrameServer&) = delete;
-  [[nodiscard]] std::string url(const std::string& path = "/") const { return "https://127.0.0.1:" + std::to_string(port_) + path; }
+  [[nodiscard]] std::string url(const std::string& path = "/") const {
+    return "https://127.0.0.1:" + std::to_string(listener_.port) + path;
+  }
   [[nodiscard]] int connections() const { return connections_; }
 
  private:
@@ -142,7 +136,7 @@ class FrameServer {
   }
   void accept() {
     while (!stopping_) {
-      const int socket = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+      const int socket = ::accept4(listener_.socket, nullptr, nullptr, SOCK_CLOEXEC);
       if (socket < 0) continue;
       const auto count = static_cast<std::size_t>(connections_++);
       serving_.emplace_back([this, socket, &behaviour = behaviours_[std::min(count, behaviours_.size() - 1)]] {
@@ -155,8 +149,7 @@ class FrameServer {
   std::vector<Behaviour> behaviours_;
   std::string protocol_;
   SSL_CTX* context_;
-  int listener_ = -1;
-  unsigned short port_ = 0;
+  const Listener listener_ = listenOnLoopback();
   std::atomic<int> connections_{0};
   std::atomic<bool> stopping_{false};
   std::thread accepting_;

@@ -7,16 +7,24 @@
 namespace podpass::token {
 namespace {
 
-TEST(HttpVerifier, AnswersProxiesBeforeTheyLetARequestThrough) {
+class HttpVerifier : public testing::Test {
+ protected:
+  HttpVerifier() {
+    TrustedIssuer trusted;
+    trusted.url = issuer.url();
+    trusted.audiences = {"api"};
+    trusted.caPem = http::Certificates::get().text("ca.crt");
+    EXPECT_TRUE(party.trust({trusted}));
+  }
+  [[nodiscard]] std::int64_t now() const { return std::chrono::floor<std::chrono::seconds>(clock.now().time_since_epoch()).count(); }
+
   FakeClock clock;
   SomebodysIssuer issuer;
-  asio::thread_pool pool(1);
-  RelyingParty party(pool, clock);
-  TrustedIssuer trusted;
-  trusted.url = issuer.url();
-  trusted.audiences = {"api"};
-  trusted.caPem = http::Certificates::get().text("ca.crt");
-  ASSERT_TRUE(party.trust({trusted}));
+  asio::thread_pool pool{1};
+  RelyingParty party{pool, clock};
+};
+
+TEST_F(HttpVerifier, AnswersProxiesBeforeTheyLetARequestThrough) {
   const std::unique_ptr<http::Server> server = http::makeServer({}, httpVerifier(party));
   ASSERT_TRUE(server->start());
   const auto ask = [&](const std::string& path, const std::vector<std::string>& authorizations) {
@@ -25,12 +33,11 @@ TEST(HttpVerifier, AnswersProxiesBeforeTheyLetARequestThrough) {
     for (const std::string& authorization : authorizations) options.headers.add("Authorization", authorization);
     return *http::fetch("http://127.0.0.1:" + std::to_string(server->port()) + path, options);
   };
-  const auto now = std::chrono::duration_cast<std::chrono::seconds>(clock.now().time_since_epoch()).count();
   json::object claims{{"iss", issuer.url()},
                       {"sub", "system:serviceaccount:default:reader"},
                       {"aud", json::array{"api", "other"}},
-                      {"exp", now + 600},
-                      {"iat", now}};
+                      {"exp", now() + 600},
+                      {"iat", now()}};
   claims["kubernetes.io"] = json::object{{"namespace", "default"}, {"serviceaccount", json::object{{"name", "reader"}}}};
   const std::string good = "Bearer " + *jose::signCompact(ec(), json::serialize(claims));
   claims["aud"] = "else\r\nwhere\"";
@@ -76,7 +83,7 @@ TEST(HttpVerifier, AnswersProxiesBeforeTheyLetARequestThrough) {
   issuer.change([&] { issuer.document = answerOf("", 503); });
   clock.advance(25h);
   claims["aud"] = "api";
-  claims["exp"] = now + 48 * 3600;
+  claims["exp"] = now() + 48 * 3600;
   answer = ask("/verify", {"Bearer " + *jose::signCompact(ec(), json::serialize(claims))});
   EXPECT_EQ(answer.status, 503) << "an outage is not a bad token";
   EXPECT_NE(answer.body.find(R"("failedCheck":"discovery")"), std::string::npos) << answer.body;
@@ -85,19 +92,9 @@ TEST(HttpVerifier, AnswersProxiesBeforeTheyLetARequestThrough) {
   pool.join();
 }
 
-TEST(HttpVerifier, LetsThroughWhomItWasTold) {
-  FakeClock clock;
-  SomebodysIssuer issuer;
-  asio::thread_pool pool(1);
-  RelyingParty party(pool, clock);
-  TrustedIssuer trusted;
-  trusted.url = issuer.url();
-  trusted.audiences = {"api"};
-  trusted.caPem = http::Certificates::get().text("ca.crt");
-  ASSERT_TRUE(party.trust({trusted}));
-  const auto now = std::chrono::duration_cast<std::chrono::seconds>(clock.now().time_since_epoch()).count();
+TEST_F(HttpVerifier, LetsThroughWhomItWasTold) {
   const json::object claims{
-      {"iss", issuer.url()}, {"sub", "system:serviceaccount:default:reader"}, {"aud", "api"}, {"exp", now + 600}, {"iat", now}};
+      {"iss", issuer.url()}, {"sub", "system:serviceaccount:default:reader"}, {"aud", "api"}, {"exp", now() + 600}, {"iat", now()}};
   const std::string token = *jose::signCompact(ec(), json::serialize(claims));
   struct Case {
     const char* why;

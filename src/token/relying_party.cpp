@@ -1,10 +1,7 @@
 #include "token/relying_party.h"
 
 #include <algorithm>
-#include <boost/asio/associated_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <condition_variable>
 #include <map>
@@ -13,6 +10,7 @@
 #include "base/log.h"
 #include "base/offload.h"
 #include "base/text.h"
+#include "base/waiting_caller.h"
 #include "token/issuer_documents.h"
 
 namespace podpass::token {
@@ -40,19 +38,13 @@ class Gate {
       open_ = true;
       waiting.swap(waiting_);
     }
-    for (auto& goOn : waiting) goOn();
+    for (const auto& goOn : waiting) goOn();
   }
 
  private:
   template <class Answer>
   void add(Answer answer) {
-    const auto executor = asio::get_associated_executor(answer);
-    auto work = asio::make_work_guard(executor);
-    auto kept = std::make_shared<Answer>(std::move(answer));
-    // Nothing that holds on to the loop of who waits is left here: it may end, and be gone, as soon as it has gone on.
-    std::function<void()> goOn = [executor, work = std::move(work), kept = std::move(kept)]() mutable {
-      asio::post(executor, [work = std::move(work), kept = std::move(kept)] { std::move (*kept)(); });
-    };
+    std::function<void()> goOn = [caller = std::make_shared<WaitingCaller<Answer>>(std::move(answer))] { caller->goOn(); };
     const std::lock_guard lock(mutex_);
     if (open_)
       goOn();

@@ -1,21 +1,15 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
-#include <future>
-
 #include "crypto/test_softhsm.h"
-#include "token/issuer.h"
-#include "token/signing_keys.h"
+#include "token/test_signing_keys.h"
 
 // The ring whose private halves are in a token: a real SoftHSM, behind a module that can fail.
 namespace podpass::token {
 namespace {
 
-using namespace std::chrono_literals;
 using crypto::test::SoftHsm;
-using What = RotationStep::What;
 
-constexpr std::string_view kObjects = "/registry/signingkeys.identity.podpass.dev/";
 constexpr unsigned long kDeviceRemoved = 0x32, kMechanismInvalid = 0x70;
 
 void fail(const char* function, unsigned long result, int times) {
@@ -27,19 +21,14 @@ struct Cluster {
   SoftHsm hsm;
   FakeClock clock{WallTime(std::chrono::seconds(1'700'000'000))};
   std::unique_ptr<Store> store = makeMemoryStore();
-  std::unique_ptr<KeyEncryption> kek = KeyEncryption::of(*crypto::Envelope::of({Secret(std::string(32, 'k'))}));
+  std::unique_ptr<KeyEncryption> kek = encryption();
   std::shared_ptr<crypto::Pkcs11Token> token = *hsm.open("", PODPASS_TEST_FAULTY_MODULE);
   ~Cluster() { fail("", 0, 0); }
 
-  Result<Entry> commit(Mutation mutation) const {
-    std::promise<Result<Entry>> promise;
-    store->commit(std::move(mutation), [&promise](Result<Entry> result) { promise.set_value(std::move(result)); });
-    return promise.get_future().get();
-  }
   std::unique_ptr<SigningKeys> server(bool withToken = true) const {
-    SigningKeys::Settings settings{.algorithms = {.standard = crypto::KeyType::P256}, .every = 0s, .cacheLife = 3600s};
-    if (withToken) settings.token = token;
-    return std::make_unique<SigningKeys>(*store, *kek, clock, std::move(settings));
+    SigningKeys::Settings how = settings();
+    if (withToken) how.token = token;
+    return std::make_unique<SigningKeys>(*store, *kek, clock, std::move(how));
   }
   json::object key(const std::string& name) const {
     const DocumentPtr found = store->get(std::string(kObjects) + name);
@@ -53,16 +42,7 @@ struct Cluster {
                        {"apiVersion", "identity.podpass.dev/v1"},
                        {"metadata", json::object{{"name", name}, {"uid", randomUuid()}}},
                        {"spec", std::move(spec)}};
-    ASSERT_TRUE(commit({std::string(kObjects) + name, std::move(whole), 0}));
-  }
-  static std::vector<What> settle(SigningKeys& keys) {
-    std::vector<What> done;
-    for (int i = 0; i < 30; ++i) {
-      const Result<RotationStep> step = keys.advance();
-      if (!step || step->what == What::Wait) break;
-      done.push_back(step->what);
-    }
-    return done;
+    ASSERT_TRUE(commit(*store, {std::string(kObjects) + name, std::move(whole), 0}));
   }
   // Whether all that is sealed of the keys says where they are, and nothing of a private half.
   bool storeHasNoPrivateHalf() const {
@@ -100,17 +80,17 @@ TEST(SigningKeysInAToken, AreMadeThereRotatedThereAndDestroyedThere) {
   EXPECT_TRUE(signsWell(*again));
 
   ASSERT_NO_FATAL_FAILURE(cluster.ask("asked"));
-  EXPECT_EQ(Cluster::settle(*keys), std::vector{What::Generate});
+  EXPECT_EQ(settle(*keys), std::vector{What::Generate});
   cluster.clock.advance(3781s);
-  EXPECT_EQ(Cluster::settle(*keys), (std::vector{What::Activate, What::Retire}));
+  EXPECT_EQ(settle(*keys), (std::vector{What::Activate, What::Retire}));
   EXPECT_EQ(keys->ring().load()->signer().kid, cluster.status("asked", "kid"));
   EXPECT_TRUE(signsWell(*keys));
   EXPECT_TRUE(cluster.tokenHas("podpass es256-1"));
   cluster.clock.advance(3599s);
-  EXPECT_EQ(Cluster::settle(*keys), std::vector{What::MoveLegacy});
+  EXPECT_EQ(settle(*keys), std::vector{What::MoveLegacy});
   EXPECT_TRUE(cluster.tokenHas("podpass es256-1")) << "relying parties may still hold its public half";
   cluster.clock.advance(1s);
-  EXPECT_EQ(Cluster::settle(*keys), std::vector{What::Drop});
+  EXPECT_EQ(settle(*keys), std::vector{What::Drop});
   EXPECT_FALSE(cluster.tokenHas("podpass es256-1")) << "what podpass made it destroys";
   EXPECT_TRUE(cluster.tokenHas("podpass asked"));
 }
@@ -123,26 +103,26 @@ TEST(SigningKeysInAToken, AnOperatorsKeyIsTakenByItsLabelAndStaysInTheToken) {
   cluster.hsm.tool("--keypairgen --key-type EC:prime256v1 --label ceremony --id 01");
   cluster.hsm.tool("--keypairgen --key-type rsa:2048 --label other --id 02");
   ASSERT_NO_FATAL_FAILURE(cluster.ask("from-ceremony", "ceremony"));
-  EXPECT_EQ(Cluster::settle(*keys), std::vector{What::Generate});
+  EXPECT_EQ(settle(*keys), std::vector{What::Generate});
   EXPECT_NE(cluster.status("from-ceremony", "heldBy").find("object=ceremony;id=%01"), std::string::npos);
 
   ASSERT_NO_FATAL_FAILURE(cluster.ask("wrong-type", "other"));
   ASSERT_NO_FATAL_FAILURE(cluster.ask("missing", "none"));
   ASSERT_NO_FATAL_FAILURE(cluster.ask("twice", "ceremony"));
-  EXPECT_EQ(Cluster::settle(*keys), std::vector<What>{});
+  EXPECT_EQ(settle(*keys), std::vector<What>{});
   EXPECT_NE(cluster.status("wrong-type", "message").find("another type than spec.algorithm ES256"), std::string::npos);
   EXPECT_NE(cluster.status("missing", "message").find("no private key pkcs11:token=podpass;object=none"), std::string::npos);
   EXPECT_NE(cluster.status("twice", "message").find("in the ring already, as from-ceremony"), std::string::npos);
 
   // keys that cannot be made do not hold up the one that is under way
   cluster.clock.advance(3781s);
-  EXPECT_EQ(Cluster::settle(*keys), (std::vector{What::Activate, What::Retire}));
+  EXPECT_EQ(settle(*keys), (std::vector{What::Activate, What::Retire}));
   EXPECT_TRUE(signsWell(*keys));
 
   json::object revoked = cluster.key("from-ceremony");
   revoked.at("spec").as_object()["revoked"] = true;
-  ASSERT_TRUE(cluster.commit({std::string(kObjects) + "from-ceremony", std::move(revoked), std::nullopt}));
-  (void)Cluster::settle(*keys);
+  ASSERT_TRUE(commit(*cluster.store, {std::string(kObjects) + "from-ceremony", std::move(revoked), std::nullopt}));
+  (void)settle(*keys);
   EXPECT_EQ(cluster.status("from-ceremony", "state"), "Retired");
   EXPECT_TRUE(cluster.tokenHas("ceremony")) << "what an operator made is his to destroy";
 }
@@ -189,7 +169,7 @@ TEST(SigningKeysInAToken, ATokenThatMakesNoKeysSaysSoAndTheOldKeyGoesOn) {
   EXPECT_EQ(cluster.key("asked").at("status").as_object().contains("state"), false) << "it is Pending";
   EXPECT_EQ(keys->ring().load()->signer().kid, kid);
   EXPECT_TRUE(signsWell(*keys));
-  EXPECT_EQ(Cluster::settle(*keys), std::vector{What::Generate}) << "the next attempt succeeds";
+  EXPECT_EQ(settle(*keys), std::vector{What::Generate}) << "the next attempt succeeds";
   EXPECT_EQ(cluster.status("asked", "message"), "");
 
   Cluster fresh;
@@ -204,12 +184,12 @@ TEST(SigningKeysInAToken, AKeyThatEndsWhileTheTokenIsAwayIsDestroyedAtTheNextSta
   const auto keys = cluster.server();
   ASSERT_TRUE(keys->open());
   ASSERT_NO_FATAL_FAILURE(cluster.ask("asked"));
-  ASSERT_EQ(Cluster::settle(*keys), std::vector{What::Generate});
+  ASSERT_EQ(settle(*keys), std::vector{What::Generate});
   json::object revoked = cluster.key("asked");
   revoked.at("spec").as_object()["revoked"] = true;
-  ASSERT_TRUE(cluster.commit({std::string(kObjects) + "asked", std::move(revoked), std::nullopt}));
+  ASSERT_TRUE(commit(*cluster.store, {std::string(kObjects) + "asked", std::move(revoked), std::nullopt}));
   fail("C_OpenSession", kDeviceRemoved, 1'000'000);
-  EXPECT_EQ(Cluster::settle(*keys), std::vector{What::Drop});
+  EXPECT_EQ(settle(*keys), std::vector{What::Drop});
   EXPECT_EQ(cluster.status("asked", "state"), "Retired") << "it verifies nothing any more, wherever it is";
   fail("", 0, 0);
   bool destroyed = false;

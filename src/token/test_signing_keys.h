@@ -29,6 +29,17 @@ inline Result<Entry> commit(Store& store, Mutation mutation) {
 // Quick keys, as most of these tests make several.
 inline SigningKeys::Settings settings() { return {.algorithms = {.standard = crypto::KeyType::P256}, .every = 0s, .cacheLife = 3600s}; }
 
+// Takes the steps that are due.
+inline std::vector<What> settle(SigningKeys& keys) {
+  std::vector<What> done;
+  for (int i = 0; i < 30; ++i) {
+    const Result<RotationStep> step = keys.advance();
+    if (!step || step->what == What::Wait) break;
+    done.push_back(step->what);
+  }
+  return done;
+}
+
 // One server: a ring over a store that others may share.
 struct Server {
   SigningKeys keys;
@@ -54,15 +65,7 @@ struct Server {
     const Result<Identity> who = verifier.verify(token.reveal(), {});
     return who ? "" : who.error().sentence;
   }
-  std::vector<What> settle() {
-    std::vector<What> done;
-    for (int i = 0; i < 30; ++i) {
-      const Result<RotationStep> step = keys.advance();
-      if (!step || step->what == What::Wait) break;
-      done.push_back(step->what);
-    }
-    return done;
-  }
+  std::vector<What> settle() { return token::settle(keys); }
 };
 
 struct Cluster {

@@ -12,12 +12,13 @@ import time
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from podpass import COMMAND_SECONDS, START_SECONDS, STOP_SECONDS, Call, Credentials, Lines, Podpass, eventually
+from podpass import COMMAND_SECONDS, START_SECONDS, STOP_SECONDS, Lines, Podpass, eventually
 from test_pkcs11 import token  # noqa: F401 (a fixture)
 from test_tokens import header, is_accepted, request_token
 
 grpc = pytest.importorskip("grpc", reason="a client in Python needs python3-grpcio")
 from external_jwt_signer import Client, encode  # noqa: E402 (after the check)
+from test_external_signer import caller, new_token, published  # noqa: E402
 
 
 class Signer:
@@ -107,22 +108,6 @@ def test_claims_that_are_not_signed(place):
 
 def podpass(place, signer):
     return Podpass(place, "--node", "off", "--service-account-signing-endpoint", str(signer.socket))
-
-
-def caller(server, tmp_path):
-    call = Call(server.url, Credentials(server.kubeconfig, tmp_path))
-    eventually(lambda: call("GET", "/api/v1/namespaces/default/serviceaccounts/default").code == 200, what="the service account")
-    return call
-
-
-def new_token(call, **more):
-    answer = request_token(call, "default", **more)
-    assert answer.code == 201, answer
-    return answer.json["status"]["token"]
-
-
-def published(call):
-    return {key["kid"]: key for key in call("GET", "/openid/v1/jwks", token="").json["keys"]}
 
 
 def test_podpass_by_podpass_through_a_rotation_and_a_crash(place, tmp_path):
